@@ -2,13 +2,25 @@
 
 The file is JSON:
 
-    {"format": "orbitnode-cpu-profile/1", "machine": "where it was measured",
+    {"format": "orbitnode-cpu-profile/1", "machine": "a Raspberry Pi 5",
      "tasks": {"power": {"steps": 5700, "us": [[0.0, 16], [0.94, 32], [1.0, 870]]}, "*": ...}}
 
 `us` is the inverse of the distribution of a step's length: points [share of steps, microseconds], both rising, from
 share 0 to share 1, with straight lines between them. `*` serves every task that is not named; without it such a task
 costs nothing. `steps` says how many steps the points come from.
 """
+
+# Why a distribution and not a mean: what late starts come from are the rare long steps. A drawn step is as long as a
+# real one was at that share, so the tail is there.
+#
+# Why the inverse: drawing is then one random number and one look-up, and a task for which there is no entry draws as
+# well (`draw_ns`), so that adding a task to a profile does not shift the numbers of all others.
+#
+# A profile made from a live node (`orbitnode bench profile`) comes from histograms whose buckets double in width, so
+# each length is good to a factor of two. The last bucket ends at the longest step that was seen, not at its edge.
+#
+# Cost makes virtual time pass between the steps of a node and thereby changes the digest: a run with a profile and one
+# without are different runs, each reproducible.
 
 from __future__ import annotations
 
@@ -39,11 +51,11 @@ class StepCost:
     us: tuple[float, ...]
 
     def at_ns(self, share: float) -> int:
-        """The length that `share` (0 .. 1) of the steps do not exceed."""
+        """Return the length, in ns, that `share` (0 .. 1) of the steps do not exceed."""
         i = min(bisect_right(self.shares, share), len(self.shares) - 1)
-        left, right = self.shares[i - 1], self.shares[i]
+        share_before, share_after = self.shares[i - 1], self.shares[i]
         low, high = self.us[i - 1], self.us[i]
-        return round(1000.0 * (low + (high - low) * (share - left) / (right - left)))
+        return round(1000.0 * (low + (high - low) * (share - share_before) / (share_after - share_before)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +66,18 @@ class CpuProfile:
     tasks: Mapping[str, StepCost]
 
     def draw_ns(self, task: str, random: Random) -> int:
-        """The length of one step. Draws from `random` once, whatever the task."""
+        """Return the length of one step, in ns. Draws from `random` once, whatever the task."""
         share = random.random()
         cost = self.tasks.get(task) or self.tasks.get(ANY_TASK)
         return 0 if cost is None else cost.at_ns(share)
 
     @classmethod
     def load(cls, path: Path | str) -> CpuProfile:
-        """Raises SetupError naming the file, the place in it and what would be right."""
+        """Read a file; raises SetupError, which names the file, the place in it and what would be right."""
         path = Path(path)
         try:
             with path.open("rb") as file:
-                octets = file.read(OCTETS_MAX + 1)
+                octets = file.read(OCTETS_MAX + 1)  # one more, to tell a file that is too long
         except OSError as error:
             raise SetupError(f"CPU profile {path}: {reason_of(error)}") from None
         if len(octets) > OCTETS_MAX:
@@ -77,11 +89,11 @@ class CpuProfile:
 
     @classmethod
     def decode(cls, octets: bytes) -> CpuProfile:
-        """The profile in the content of a file; raises ValueError saying what is wrong in it."""
+        """Read the content of a file; raises ValueError, which says what is wrong in it."""
         try:
             document: object = json.loads(octets)
         except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"is no JSON: {error}") from None
+            raise ValueError(f"is not JSON: {error}") from None
         document = _object(document, "the file")
         if document.get("format") != FORMAT:
             raise ValueError(f"format is {_show(document.get('format'))}, should be {FORMAT!r}")
@@ -91,12 +103,13 @@ class CpuProfile:
         tasks = _object(document.get("tasks"), "tasks")
         if not 1 <= len(tasks) <= TASKS_MAX:
             raise ValueError(f"tasks has {len(tasks)} entries, should have 1 .. {TASKS_MAX}")
-        return cls(machine, {name: _cost(name, one) for name, one in tasks.items()})
+        return cls(machine, {name: _cost(name, entry) for name, entry in tasks.items()})
 
     @classmethod
     def from_reports(cls, machine: str, reports: Iterable[TaskReport]) -> CpuProfile:
-        """From the step histograms of a real run, good to their factor of two. Tasks of one name are taken together,
-        and `*` is all of them; raises ValueError where no task has run.
+        """Make a profile from the step histograms of a real run, good to their factor of two.
+
+        Tasks of one name are taken together, and `*` is all of them. Raises ValueError if no task has run.
         """
         histograms: dict[str, list[int]] = {}
         worst_us: dict[str, int] = {}
@@ -105,13 +118,13 @@ class CpuProfile:
                 seen = histograms.setdefault(name, [0] * len(report.step))
                 histograms[name] = [a + b for a, b in zip(seen, report.step, strict=True)]
                 worst_us[name] = max(worst_us.get(name, 0), report.worst_step_us)
-        tasks = {name: _measured(one, worst_us[name]) for name, one in sorted(histograms.items()) if any(one)}
+        tasks = {name: _measured(counts, worst_us[name]) for name, counts in sorted(histograms.items()) if any(counts)}
         if not tasks:
             raise ValueError("no task has run, there is nothing to make a profile of")
         return cls(machine, tasks)
 
     def encode(self) -> bytes:
-        """The content of a file, one task a line."""
+        """Return the content of a file, one line per task."""
         lines = []
         for name, cost in sorted(self.tasks.items()):
             points = list(zip(cost.shares, cost.us, strict=True))
@@ -121,7 +134,7 @@ class CpuProfile:
 
 
 def _measured(histogram: list[int], worst_us: int) -> StepCost:
-    """A histogram as points: each bucket's share at its upper edge, the longest step at the end."""
+    """Turn a histogram into points: each bucket's share at its upper edge, the longest step at the end."""
     filled = [bucket for bucket, count in enumerate(histogram) if count]
     steps, seen = sum(histogram), 0
     shares, us = [0.0], [float(bucket_bounds_us(filled[0])[0])]
@@ -171,6 +184,6 @@ def _object(value: object, where: str) -> dict[str, object]:
 
 
 def _show(value: object) -> str:
-    """JSON of a value, cut where it is long."""
+    """Return a value as JSON, cut if it is long."""
     text = json.dumps(value)
     return text if len(text) <= 40 else text[:37] + "..."

@@ -1,13 +1,33 @@
 """A simulated disk: what was not synced may be lost with the power, in part and out of order, as on a real one.
 
-`Disk` outlives the node; `DiskSession` is the Storage of one boot. The disk counts operations (append, replace,
-delete, and each commit) and can cut the power inside a chosen one. Faults are set at any time: `capacity_octets`,
+`Disk` outlives the node; `DiskSession` is the Storage of one boot. Faults are set at any time: `capacity_octets`,
 `read_only`, `commit_s`, `fail_commits`, `unreadable`, `flip`.
 
-After a power cut everything covered by a completed sync is there. Of the rest, a part chosen by the seed: a file
-has the beginning of what was appended to it, torn at any octet, whatever became of other files; replacements and
-deletions are whole or not there, in their order, none before data that was written ahead of it.
+After a power cut everything covered by a completed sync is there. Of everything else a part survives that the seed
+chooses: of a file the beginning of what was appended to it, torn at any octet, whatever became of other files;
+replacements and deletions whole or not at all, in their order, none before data that was written ahead of it.
 """
+
+# The disk is as unkind as a Linux file system may be, and no more, so that code which survives it survives a real one:
+#
+#     append      into the page cache: after a cut any beginning of it may be there, or none, or not even the name
+#     replace     temporary file, fsync, rename: the new octets or the old ones, never a mixture
+#     delete      there or not there
+#     order       names change after the data ahead of them is durable, and in the order they were asked for, as
+#                 flight/linux/commit_thread.py does it; appends to different files have no order
+#
+# State of one session: `_view` is what the node reads (every write at once); `pending` are the operations since the
+# last commit, in order; `Disk.durable` is the medium. A commit moves operations from `pending` to `durable`. A cut
+# applies to `durable` what `survivors` chooses of `pending`, and ends the session: what the dead node still calls does
+# nothing.
+#
+# Commits follow the platform's: one at a time, for all syncs asked for before it began (group commit); a sync names a
+# prefix, and a commit takes only files under it, unless names came, changed or went, since a directory is synced as a
+# whole. A failed commit is final, because after a failed fsync Linux may have dropped the dirty pages: what is on the
+# medium is then unknown, and only a new boot finds out (flight/linux/storage.py).
+#
+# Power can be cut inside any operation: each one is counted, and `cut_at_operation` names the one that raises PowerCut
+# after it has been entered into `pending` and before anybody was told. `make power-cut` goes through all of them.
 
 from __future__ import annotations
 
@@ -35,7 +55,7 @@ from sim_hw.machine.loop import VirtualLoop
 class PowerCut(PowerLost):
     """The node on `disk` lost power in the middle of what it was doing.
 
-    It leaves the loop, on which other nodes may live: by the disk whoever runs the loop knows which one went down.
+    The exception leaves the loop, on which other nodes may live. `disk` says to the caller which one went down.
     """
 
     def __init__(self, disk: Disk) -> None:
@@ -47,9 +67,10 @@ _Operation = tuple[Literal["append", "replace", "delete"], str, bytes]
 
 
 class Disk:
-    """Octets that survive, by name. `note` is told of each commit, for the run's digest.
+    """Octets that survive, by name.
 
-    `trace`, once it is a list, receives (number, kind, name) of every operation; a commit has no name.
+    `note` is called with each operation that a commit makes durable, for the run's digest. `trace`, once it is a list,
+    receives (number, kind, name) of every operation; a commit has no name.
     """
 
     def __init__(
@@ -64,7 +85,7 @@ class Disk:
         self.durable: dict[str, bytes] = {}
         self.capacity_octets = capacity_octets
         self.read_only = False
-        self.commit_s = 0.004
+        self.commit_s = 0.004  # virtual time from the start of a commit to its end
         self.fail_commits = False
         self.unreadable: set[str] = set()
         self.cut_at_operation = cut_at_operation
@@ -74,21 +95,21 @@ class Disk:
         self._session: DiskSession | None = None
 
     def boot(self, loop: VirtualLoop) -> DiskSession:
-        """The storage of a new boot; the session before it is gone."""
+        """Return the storage of a new boot; a session that is still open loses its power."""
         if self._session is not None:
             self.cut()
         self._session = DiskSession(self, loop)
         return self._session
 
     def cut(self) -> None:
-        """Power off now."""
+        """Cut the power now. Harmless if there is none."""
         session, self._session = self._session, None
         if session is not None:
             session.alive = False
             apply(self.durable, survivors(session.pending, self._random))
 
     def flip(self, name: str, bit: int | None = None) -> int:
-        """Turn one bit of a durable content over, a random one where none is given; the bit's number.
+        """Invert one bit of durable octets, a random one if none is given; return the number of the bit.
 
         The node sees it after its next boot: until then it reads from memory.
         """
@@ -99,7 +120,7 @@ class Disk:
         return chosen
 
     def count(self, kind: str, name: str) -> None:
-        """Enter one operation; raises PowerCut inside the chosen one."""
+        """Count one operation; raises PowerCut inside the chosen one."""
         self.operations += 1
         if self.trace is not None:
             self.trace.append((self.operations, kind, name))
@@ -109,8 +130,10 @@ class Disk:
 
 
 class _Window:
-    """What one commit covers, for the count of its wear: files with new octets, from which octet on, and names
-    replaced or deleted.
+    """What one commit covers, for the count of its wear.
+
+    `dirty` are files with new octets, and from which octet on; `changed` are names that were replaced or deleted;
+    `folder` is whether the directory has to be written for a name that comes back.
     """
 
     __slots__ = ("changed", "dirty", "folder")
@@ -122,9 +145,7 @@ class _Window:
 
 
 class DiskSession:
-    """flight.core.platform.Storage on a Disk, for one boot. As on Linux one commit runs at a time, for all syncs asked
-    for before it began, and a failed one is final.
-    """
+    """flight.core.platform.Storage on a Disk, for one boot; see the head of the file for commits and power cuts."""
 
     def __init__(self, disk: Disk, loop: VirtualLoop) -> None:
         self.alive = True
@@ -141,13 +162,16 @@ class DiskSession:
         self._failed: str | None = None
 
     def names(self) -> list[str]:
+        """Return all names, sorted."""
         return sorted(self._view)
 
     def size(self, name: str) -> int | None:
+        """Return the number of octets under a name, or None if there is no such name."""
         content = self._content(name)
         return None if content is None else len(content)
 
     def read(self, name: str, at: int = 0, octets: int | None = None) -> bytes | None:
+        """Return octets from `at` on, or None if there is no such name; raises StorageError if they are unreadable."""
         assert at >= 0 and (octets is None or octets >= 0), (at, octets)
         content = self._content(name)
         if content is None:
@@ -157,15 +181,19 @@ class DiskSession:
         return bytes(content[at : None if octets is None else at + octets])
 
     def append(self, name: str, octets: bytes) -> None:
+        """Add octets at the end of a name, which is made if it is new; raises StorageError."""
         if not self._admit("append to", name, len(octets)):
             return
+        # Pending first: a cut inside this operation may leave a part of it.
         self.pending.append(("append", name, octets))
         self._disk.count("append", name)
         content, window = self._view.get(name), self._window
         if content is None:
             content = self._view[name] = bytearray()
             if name in window.changed or (self._committing is not None and name in self._committing.changed):
-                window.changed.add(name)  # made under another name, until the deletion before it is done
+                # The deletion of the old file is still to be committed, so the new one is made under another name and
+                # renamed: it counts as a replacement.
+                window.changed.add(name)
             window.folder = True
         window.dirty.setdefault(name, len(content))
         content += octets
@@ -173,6 +201,7 @@ class DiskSession:
         self.counters.octets += len(octets)
 
     def replace(self, name: str, octets: bytes) -> None:
+        """Put octets in the place of what stands under a name; raises StorageError."""
         before = self._content(name) or b""
         if not self._admit("replace", name, len(octets) - len(before)):
             return
@@ -185,6 +214,7 @@ class DiskSession:
         self.counters.octets += len(octets)
 
     def delete(self, name: str) -> None:
+        """Delete a name if there is one; raises StorageError."""
         content = self._content(name)
         if content is None or not self._admit("delete", name, -len(content)):
             return
@@ -196,14 +226,15 @@ class DiskSession:
         self._octets -= len(content)
 
     def sync(self, prefix: str = "") -> Future[None]:
-        """A future that fails with StorageError where the commit did. As on Linux a commit takes everything where
-        names have come, changed or gone.
+        """Return a future of the commit of all names under `prefix`; it fails with StorageError if the commit does.
+
+        As on Linux a commit takes everything if names have come, changed or gone.
         """
         done: Future[None] = Future()
         self.counters.syncs += 1
         if self._failed is not None:
             done.set_error(StorageError(self._failed))
-        elif not any(name.startswith(prefix) for _, name, _ in self.pending):
+        elif not any(name.startswith(prefix) for _, name, _ in self.pending):  # nothing to wait for
             done.set_result(None)
         else:
             self._waiting.append((prefix, done))
@@ -211,6 +242,7 @@ class DiskSession:
         return done
 
     def free_octets(self) -> int:
+        """Return how many octets still fit."""
         return max(0, self._disk.capacity_octets - self._octets)
 
     def _content(self, name: str) -> bytearray | None:
@@ -220,10 +252,10 @@ class DiskSession:
         return content
 
     def _admit(self, act: str, name: str, grown: int) -> bool:
-        """Whether there is power; raises StorageError for what the disk refuses."""
+        """Return whether there is power; raises StorageError for what the disk refuses."""
         checked_name(name)
         if not self.alive:
-            return False  # clean-up of a node without power
+            return False  # clean-up code of a node that has lost its power
         refusal: StorageError | None = None
         if self._failed is not None:
             refusal = StorageError(self._failed)
@@ -239,6 +271,7 @@ class DiskSession:
     def _want_commit(self) -> None:
         if not self._wanted and self._committing is None:
             self._wanted = True
+            # In a call of its own: syncs of the same instant join this commit.
             self._loop.call_at(self._loop.now_ns(), self._start_commit)
 
     def _start_commit(self) -> None:
@@ -250,18 +283,18 @@ class DiskSession:
         if window.folder or window.changed or any(name not in self._disk.durable for name in window.dirty):
             scope = ("",)
         covered = [operation for operation in self.pending if operation[1].startswith(scope)]
-        left = _Window()
-        left.dirty = {name: start for name, start in window.dirty.items() if not name.startswith(scope)}
-        for name in left.dirty:
+        later = _Window()  # dirty files outside the scope wait for a commit of theirs
+        later.dirty = {name: start for name, start in window.dirty.items() if not name.startswith(scope)}
+        for name in later.dirty:
             del window.dirty[name]
         extents = [(start, len(self._view[name])) for name, start in window.dirty.items()]
         flash = flash_octets(extents, len(window.changed), window.folder or bool(window.changed))
-        self._committing, self._window, self._waiting = window, left, []
+        self._committing, self._window, self._waiting = window, later, []
         start_ns = self._loop.now_ns()
         end_ns = start_ns + ns(self._disk.commit_s)
 
         def finish() -> None:
-            if self.alive:
+            if self.alive:  # the power may have gone while the commit ran
                 self._disk.count("commit", "")
                 self.counters.enter_commit(flash, end_ns - start_ns)
                 self._finish_commit(covered, scope, waiting)
@@ -271,7 +304,10 @@ class DiskSession:
     def _finish_commit(
         self, covered: Sequence[_Operation], scope: tuple[str, ...], waiting: list[Future[None]]
     ) -> None:
-        """Make the operations `covered`, the first of those under names in `scope`, durable, and say so."""
+        """Make the operations `covered` durable, and tell those who wait.
+
+        `covered` are the first operations under names in `scope`: others may have been added since the commit began.
+        """
         self._committing = None
         if self._disk.fail_commits or self._disk.read_only:
             reason = READ_ONLY if self._disk.read_only else INPUT_OUTPUT_ERROR
@@ -281,15 +317,15 @@ class DiskSession:
             for future in waiting:
                 future.set_error(StorageError(self._failed))
             return
-        left: list[_Operation] = []
+        uncovered: list[_Operation] = []
         taken = 0
         while taken < len(covered):
             operation = self.pending.popleft()
             if operation[1].startswith(scope):
                 taken += 1
             else:
-                left.append(operation)
-        self.pending.extendleft(reversed(left))
+                uncovered.append(operation)
+        self.pending.extendleft(reversed(uncovered))
         apply(self._disk.durable, covered)
         for kind, name, octets in covered:
             self._disk.note(kind.encode() + b" " + name.encode() + b" " + octets)
@@ -300,10 +336,12 @@ class DiskSession:
 
 
 def survivors(pending: Sequence[_Operation], random: Random) -> list[_Operation]:
-    """What of the operations after the last commit a power cut leaves on the medium."""
+    """Choose what a power cut leaves on the medium of the operations after the last commit."""
+    # Changes of names keep their order, so a beginning of them survives. Everything ahead of the last one that does was
+    # synced for it, and is whole.
     changes = [i for i, (kind, _, _) in enumerate(pending) if kind != "append"]
     kept = random.randint(0, len(changes))
-    ahead = changes[kept - 1] + 1 if kept else 0  # up to the last change that is there nothing is missing
+    ahead = changes[kept - 1] + 1 if kept else 0
     landed = list(islice(pending, ahead))
     appended: dict[str, list[bytes]] = {}
     lost: set[str] = set()  # what follows a lost change of the same name went into a file that has no name
@@ -312,6 +350,7 @@ def survivors(pending: Sequence[_Operation], random: Random) -> list[_Operation]
             lost.add(name)
         elif name not in lost:
             appended.setdefault(name, []).append(octets)
+    # Of each other file a beginning of its appends, the last of them torn; files do not depend on one another.
     for name, parts in appended.items():
         whole = random.randint(-1, len(parts))  # -1: not even a new name is there
         landed += [("append", name, part) for part in parts[: max(0, whole)]]
@@ -321,7 +360,8 @@ def survivors(pending: Sequence[_Operation], random: Random) -> list[_Operation]
 
 
 def apply(files: dict[str, bytes], operations: Iterable[_Operation]) -> None:
-    """What the operations do to the stored octets."""
+    """Do the operations, in order, to the octets in `files`."""
+    # Through bytearrays, so that a thousand appends to one file do not copy it a thousand times; None is deleted.
     contents: dict[str, bytearray | None] = {}
     for kind, name, octets in operations:
         content = contents[name] if name in contents else bytearray(files.get(name, b""))
@@ -330,8 +370,8 @@ def apply(files: dict[str, bytes], operations: Iterable[_Operation]) -> None:
         else:
             content = None if kind == "delete" else bytearray(octets)
         contents[name] = content
-    for name, made in contents.items():
-        if made is None:
+    for name, content in contents.items():
+        if content is None:
             files.pop(name, None)
         else:
-            files[name] = bytes(made)
+            files[name] = bytes(content)

@@ -1,16 +1,29 @@
 """One direction of a radio link: transmit buffer, rate, light time, contact, bit errors. Pure: no clock, no loop.
 
-The transmitter always drains its buffer at the line rate; nothing it sends without contact arrives. Times of
-one unit (frame, CADU, CLTU), all in integer nanoseconds:
+Times of one unit (frame, CADU, CLTU), all in integer nanoseconds:
 
     start   = later of (offered, end of the unit before it)
     end     = start + 8 * octets / rate, rounded up        the unit leaves the buffer
     arrival = end + light time at start                    the last bit reaches the receiver
 
-States of the receiver: NONE -on_rise-> ACQUIRING -(acquisition_s)-> LOCKED -on_set-> NONE. A unit is
-delivered where the receiver is locked from its first bit to its last; all others are lost and counted:
-accepted = delivered + lost + pending, at any time.
+States of the receiver: NONE -on_rise-> ACQUIRING -(acquisition_s)-> LOCKED -on_set-> NONE. A unit is delivered if the
+receiver is locked from its first bit to its last; all others are lost and counted. At any time
+
+    accepted = delivered + lost + pending
 """
+
+# The transmitter knows nothing of the contact: it drains its buffer at the line rate, as a real modem does, and what it
+# sends into the void is lost. That is what the recorder and COP-1 exist for, so the loss must happen here and not be
+# hidden by a buffer that waits for the next pass.
+#
+# Bit errors are independent (a binary symmetric channel). They are drawn as gaps: how many good bits come before the
+# next wrong one is geometric, and a gap reaches over units. One random number per error instead of one per bit makes a
+# run of 10^8 bits cheap, and a clean unit is passed on without a copy. The draws depend on the order of the units
+# alone, so a run is the same for one seed.
+#
+# Left out: fading, the elevation's effect on the bit error rate, Doppler, and bits that are lost or doubled at the edge
+# of a lock. The rate of errors is one figure per run (`sim.bit_error_rate`); the curves of the codes over it are in
+# docs/guides/link.md.
 
 from __future__ import annotations
 
@@ -23,13 +36,13 @@ from random import Random
 from flight.core.config import key
 from flight.core.nanoseconds import ns
 
-# Bounds units that nobody takes and a light time that would hold very many; far above what a pass needs.
+# Bounds what is held: units that nobody takes, and those under way over a long light time. A pass needs far less.
 _PENDING_UNITS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelConfig:
-    """Defaults: the downlink. `bit_error_rate` is per bit, errors are independent (binary symmetric channel)."""
+    """One direction; the defaults are those of the downlink. Errors are independent of one another."""
 
     rate_bps: int = key(256_000, minimum=1, maximum=10**10, text="line rate")
     bit_error_rate: float = key(1e-7, minimum=0.0, maximum=0.5, text="share of bits that arrive inverted")
@@ -81,7 +94,7 @@ class _Flight:
 
 
 class Channel:
-    """Every method that takes the present moves the channel there; it must never step back.
+    """One direction of a link. Every method that takes the present moves the channel there, and never back.
 
     The loop calls `deliveries` at `next_event_ns`, and `on_rise` and `on_set` at the edges of a pass; between
     those instants nothing changes but what `offer` adds.
@@ -110,15 +123,16 @@ class Channel:
 
     @property
     def busy_until_ns(self) -> int:
-        """When the last bit of what was accepted leaves; in the past where nothing waits."""
+        """When the last bit of all that was accepted leaves; in the past if nothing waits."""
         return self._busy_until_ns
 
     def unit_time_ns(self, octets: int) -> int:
-        """How long a unit takes on the air: 8 * octets / rate, rounded up to a nanosecond."""
+        """Return how long a unit takes on the air: 8 * octets / rate, rounded up to a nanosecond."""
+        # Floor division of the negative rounds up, in whole numbers: a float would drift over a long run.
         return -(-octets * 8_000_000_000 // self.config.rate_bps)
 
     def on_rise(self, now_ns: int, light_time: Callable[[int], int]) -> None:
-        """The two sides see each other from now on; lock follows after the acquisition time.
+        """Begin a contact: the two sides see each other, and lock follows after the acquisition time.
 
         `light_time` gives the one-way delay in ns of a bit that leaves at a given time. A second rise
         without a set (hand-over to another station) changes the delay and keeps the lock.
@@ -130,18 +144,18 @@ class Channel:
         self._light_time = light_time
 
     def on_set(self, now_ns: int) -> None:
-        """Sight is gone: whatever has begun to be sent and has not wholly arrived is lost."""
+        """End a contact: whatever has begun to be sent and has not wholly arrived is lost."""
         self._move(now_ns)
         self._light_time = None
         while self._air:
             self._lose(self._air.popleft().octets)
 
     def carrier(self, now_ns: int) -> bool:
-        """True while the receiver is locked."""
+        """Return whether the receiver is locked."""
         return self._light_time is not None and now_ns >= self._lock_ns
 
     def offer(self, octets: bytes, now_ns: int) -> bool:
-        """Put one unit into the transmit buffer; False, and counted, where it does not fit."""
+        """Put one unit into the transmit buffer; return False, and count it, if it does not fit."""
         assert octets, "empty transmission unit"
         self._move(now_ns)
         full = self._buffered_octets + len(octets) > self.config.buffer_octets
@@ -157,12 +171,12 @@ class Channel:
         return True
 
     def room_octets(self, now_ns: int) -> int:
-        """Free space in the transmit buffer."""
+        """Return the free space in the transmit buffer."""
         self._move(now_ns)
         return self.config.buffer_octets - self._buffered_octets
 
     def room_at_ns(self, octets: int, now_ns: int) -> int | None:
-        """When a unit of `octets` will fit, `now_ns` where it does already; None where it never can."""
+        """Return when a unit of `octets` will fit: `now_ns` if it does already, None if it never can."""
         self._move(now_ns)
         if octets > self.config.buffer_octets:
             return None
@@ -176,16 +190,16 @@ class Channel:
         return when
 
     def deliveries(self, now_ns: int) -> list[Delivery]:
-        """What has arrived up to now and was not taken yet, in order of arrival."""
+        """Return what has arrived up to now and was not taken yet, in order of arrival."""
         self._move(now_ns)
         taken = list(self._ready)
         self._ready.clear()
         return taken
 
     def next_event_ns(self) -> int | None:
-        """When something happens next if nothing is offered: a unit leaves the buffer or arrives, or lock is gained.
+        """Return when something happens next if nothing is offered, or None.
 
-        Deliveries that were not taken yet are due at once.
+        A unit leaves the buffer or arrives, or the receiver locks. Deliveries that were not taken yet are due at once.
         """
         times = []
         if self._ready:
@@ -206,20 +220,21 @@ class Channel:
             self._leave(self._buffer.popleft())
         while self._air and self._air[0].arrival_ns <= now_ns:
             flight = self._air.popleft()
-            if flight.first_bit_ns >= self._lock_ns:
+            if flight.first_bit_ns >= self._lock_ns:  # the end of the lock has cleared `_air` already
                 self._deliver(flight)
             else:
                 self._lose(flight.octets)
 
     def _leave(self, unit: _Unit) -> None:
-        """The last bit has left the transmitter."""
+        """Send a unit on its way: its last bit has left the transmitter."""
         self._buffered_octets -= len(unit.octets)
         self.counters.sent += 1
+        # A unit whose first bit left before the rise is cut at the receiver, however much of it came after.
         if self._light_time is None or unit.start_ns < self._rise_ns:
             self._lose(unit.octets)
             return
         delay = self._light_time(unit.start_ns)
-        # Units stay in order where a hand-over shortens the way.
+        # Units stay in order if a hand-over to a nearer station shortens the way.
         arrival = self._last_arrival_ns = max(self._last_arrival_ns, unit.end_ns + delay)
         self._air.append(_Flight(unit.start_ns + delay, arrival, unit.octets))
 
@@ -236,26 +251,30 @@ class Channel:
         self._ready.append(Delivery(flight.arrival_ns, octets, errors))
 
     def _corrupt(self, octets: bytes) -> tuple[bytes, int]:
-        """Invert the bits whose turn it is. One random draw an error, none for a clean unit."""
+        """Invert the bits whose turn it is; return the octets and the number of errors."""
         bits = 8 * len(octets)
         if self._good_bits is None:
             return octets, 0
         if self._good_bits >= bits:
             self._good_bits -= bits
             return octets, 0
-        made, errors, position = bytearray(octets), 0, self._good_bits
+        damaged, errors, position = bytearray(octets), 0, self._good_bits
         while position < bits:
-            made[position >> 3] ^= 0x80 >> (position & 7)
+            damaged[position >> 3] ^= 0x80 >> (position & 7)  # bit 0 is the first on the air
             errors += 1
             gap = self._gap()
             assert gap is not None
             position += 1 + gap
         self._good_bits = position - bits
-        return bytes(made), errors
+        return bytes(damaged), errors
 
     def _gap(self) -> int | None:
-        """Good bits before the next error: geometric, by inversion. None where there are no errors."""
+        """Return how many good bits come before the next error, or None if there are no errors.
+
+        Geometric, by inversion of the distribution: floor(log(1 - u) / log(1 - p)).
+        """
         rate = self.config.bit_error_rate
         if rate <= 0.0:
             return None
+        # 1 - u is never 0, and log1p keeps the digits of a rate of 1e-7.
         return int(math.log(1.0 - self._random.random()) / math.log1p(-rate))

@@ -1,10 +1,25 @@
 """Where the spacecraft is: SGP4 orbit, Sun, Earth's shadow, ground stations and their passes.
 
-Frames: SGP4 gives TEME. The station is turned into TEME by Greenwich mean sidereal time, which is the
-pair that Vallado et al., "Revisiting Spacetrack Report #3" (AIAA 2006-6753), appendix C, prescribes.
-Left out, with what it costs: polar motion and UT1-UTC (under 0.9 s, 0.4 km on the ground), nutation of
-the Sun (under 20 arc seconds), refraction, and the oblateness of the shadow (a few seconds of eclipse).
+Times are virtual: whole nanoseconds since the start of the run. Lengths are kilometres, angles degrees in configuration
+and results, radians inside.
 """
+
+# Frames. SGP4 gives TEME. Spacecraft and station are brought together by Greenwich mean sidereal time, which is the
+# pair that Vallado et al., "Revisiting Spacetrack Report #3" (AIAA 2006-6753), appendix C, prescribes: mixing TEME with
+# another sidereal time would turn every station by the equation of the equinoxes.
+#
+# Left out, with what it costs: polar motion and UT1-UTC (under 0.9 s, 0.4 km on the ground), nutation of the Sun (under
+# 20 arc seconds), refraction, and the oblateness of the shadow (a few seconds of eclipse). SGP4 itself is good to about
+# a kilometre near its epoch. All of that is small against what a run looks at: a pass of ten minutes, an eclipse of
+# thirty-five.
+#
+# Passes and eclipses are found before the run, as roots of a function of time, and not noticed while it goes on. So
+# they do not depend on the step of anything, each edge is known to a millisecond, and the loop has one event per edge.
+# The search samples at a step and bisects between two signs; a hill that stays below zero at all samples is looked for
+# by golden section, so that a grazing pass shorter than a step is not missed.
+#
+# Vectors are tuples of floats and the arithmetic is spelt out: for three components numpy takes several times as long,
+# and this is called for every second of a run.
 
 from __future__ import annotations
 
@@ -28,27 +43,27 @@ SUN_RADIUS_KM = 695_700.0  # IAU 2015 Resolution B3, nominal solar radius
 EARTH_RADIUS_KM = 6_378.137  # WGS 84 (NGA.STND.0036, table 3.1), semi-major axis
 EARTH_FLATTENING = 1.0 / 298.257_223_563  # WGS 84, same table
 EARTH_MU_WGS72_KM3_S2 = 398_600.8  # WGS 72, the set SGP4 elements are made with (Spacetrack Report #3)
-J2000_JD = 2_451_545.0
+J2000_JD = 2_451_545.0  # 2000-01-01T12:00:00
 DAY_NS = 86_400_000_000_000
 
 _ELEMENTS_END = datetime(2057, 1, 1, tzinfo=UTC)  # their epoch has two digits of the year, from 1957 on
 _SGP4_EPOCH = datetime(1949, 12, 31, tzinfo=UTC)  # day 0 of sgp4init
-_JD_OF_UNIX = 2_440_587.5
+_JD_OF_UNIX = 2_440_587.5  # Julian day of 1970-01-01T00:00:00
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
-_RESOLUTION_NS = 1_000_000
+_RESOLUTION_NS = 1_000_000  # of edges and peaks
 _PASS_STEP_NS = 30_000_000_000  # a pass shorter than a step is still found, by its peak
 _ECLIPSE_STEP_NS = 60_000_000_000
 
 
 def parse_utc(text: str) -> datetime:
-    """`2026-03-20T09:35:00Z` as an aware datetime; raises ValueError saying what would be right."""
+    """Read `2026-03-20T09:35:00Z` as an aware datetime; raises ValueError, which says what would be right."""
     try:
-        made = datetime.fromisoformat(text)
+        when = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(f"{text!r} is not a time, write it like 2026-03-20T09:35:00Z") from None
-    if made.utcoffset() != timedelta(0):
+    if when.utcoffset() != timedelta(0):
         raise ValueError(f"{text!r} is not UTC, end it with Z")
-    return made.astimezone(UTC)
+    return when.astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +81,7 @@ class OrbitConfig:
     bstar: float = key(1e-5, minimum=-1.0, maximum=1.0, text="SGP4 drag term, 1/Earth radii")
 
     def faults(self) -> list[tuple[str, str]]:
-        """What contradicts itself: (key, what is wrong and what would be right)."""
+        """Return what contradicts itself: (key, what is wrong and what would be right)."""
         found = []
         for name, text in (("epoch", self.epoch), ("start", self.start)):
             try:
@@ -76,9 +91,10 @@ class OrbitConfig:
                 continue
             if not TAI_MINUS_UTC_SINCE <= when < _ELEMENTS_END:
                 years = f"{TAI_MINUS_UTC_SINCE.year} .. {_ELEMENTS_END.year - 1}"
-                why = f"where TAI - UTC = {TAI_MINUS_UTC_S} s and SGP4 elements hold"
+                why = f"the years in which TAI - UTC = {TAI_MINUS_UTC_S} s and SGP4 elements hold"
                 found.append((name, f"{text} should be in {years}, {why}"))
         n = self.mean_motion_rev_day * 2.0 * math.pi / 86_400.0
+        # Kepler's third law gives the semi-major axis. Below 150 km drag ends an orbit within about a day.
         perigee_km = (EARTH_MU_WGS72_KM3_S2 / n**2) ** (1.0 / 3.0) * (1.0 - self.eccentricity) - EARTH_RADIUS_KM
         if perigee_km < 150.0:
             found.append(("mean_motion_rev_day", f"puts the perigee at {perigee_km:.0f} km, should be 150 km or more"))
@@ -106,6 +122,7 @@ class Look:
 
     @property
     def light_time_ns(self) -> int:
+        """One-way travel time of a signal over this range."""
         return ns(self.range_km / SPEED_OF_LIGHT_KM_S)
 
 
@@ -122,7 +139,7 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Eclipse:
-    """A stretch [start_ns, end_ns) without full Sun; the umbra inside it, None where the Sun never goes out."""
+    """A stretch [start_ns, end_ns) without full Sun, and the umbra in it; None if the Sun never goes out."""
 
     start_ns: int
     end_ns: int
@@ -131,16 +148,16 @@ class Eclipse:
 
 def windows_above(height: Callable[[int], float], t0_ns: int, t1_ns: int, step_ns: int,
                   resolution_ns: int = _RESOLUTION_NS) -> list[tuple[int, int]]:  # fmt: skip
-    """Every stretch [start, end) of [t0, t1] where `height` is not negative.
+    """Return every stretch [start, end) of [t0, t1] in which `height` is not negative.
 
-    Sampled every `step_ns`, edges by bisection; a peak between samples is looked for where three samples
-    under zero form a hill, so a stretch shorter than a step is not missed.
+    `height` is sampled each `step_ns` and its edges are found by bisection, to `resolution_ns`. If three samples under
+    zero form a hill, its peak is looked for, so that a stretch shorter than a step is not missed.
     """
     assert t0_ns <= t1_ns, (t0_ns, t1_ns)
     assert step_ns > resolution_ns > 0, (step_ns, resolution_ns)
     times = [*range(t0_ns, t1_ns, step_ns), t1_ns]
     values = [height(t) for t in times]
-    for i in range(len(times) - 2, 0, -1):
+    for i in range(len(times) - 2, 0, -1):  # backwards: what is inserted does not move what is still to be seen
         if values[i - 1] <= values[i] >= values[i + 1] and values[i] < 0.0:
             peak = peak_time(height, times[i - 1], times[i + 1], resolution_ns)
             value = height(peak)
@@ -166,7 +183,7 @@ def windows_above(height: Callable[[int], float], t0_ns: int, t1_ns: int, step_n
 
 
 def _edge(height: Callable[[int], float], low: int, high: int, rising: bool, resolution_ns: int) -> int:
-    """The first instant, to the resolution, on the far side of the one crossing in (low, high]."""
+    """Return the first instant, to the resolution, behind the one crossing in (low, high]."""
     while high - low > resolution_ns:
         middle = (low + high) // 2
         if (height(middle) >= 0.0) == rising:
@@ -177,19 +194,20 @@ def _edge(height: Callable[[int], float], low: int, high: int, rising: bool, res
 
 
 def peak_time(height: Callable[[int], float], low: int, high: int, resolution_ns: int = _RESOLUTION_NS) -> int:
-    """Where `height`, with one hill in [low, high], is highest; by golden section."""
+    """Return the time at which `height`, with one hill in [low, high], is highest; by golden section."""
     ratio = (math.sqrt(5.0) - 1.0) / 2.0
-    left, right = high - round(ratio * (high - low)), low + round(ratio * (high - low))
-    at_left, at_right = height(left), height(right)
+    # Of the two inner points one is used again in the next round, so each round evaluates `height` once.
+    early, late = high - round(ratio * (high - low)), low + round(ratio * (high - low))
+    at_early, at_late = height(early), height(late)
     while high - low > resolution_ns:
-        if at_left >= at_right:
-            high, right, at_right = right, left, at_left
-            left = high - round(ratio * (high - low))
-            at_left = height(left)
+        if at_early >= at_late:
+            high, late, at_late = late, early, at_early
+            early = high - round(ratio * (high - low))
+            at_early = height(early)
         else:
-            low, left, at_left = left, right, at_right
-            right = low + round(ratio * (high - low))
-            at_right = height(right)
+            low, early, at_early = early, late, at_late
+            late = low + round(ratio * (high - low))
+            at_late = height(late)
     return (low + high) // 2
 
 
@@ -197,7 +215,7 @@ class Orbit:
     """The geometry of one run. Every `t_ns` is virtual time: nanoseconds since the start of the run."""
 
     def __init__(self, config: OrbitConfig) -> None:
-        """Raises OrbitnodeError for elements that SGP4 does not take."""
+        """Set up SGP4; raises OrbitnodeError for elements that it does not take."""
         wrong = config.faults()
         if wrong:
             raise OrbitnodeError("orbit: " + "; ".join(f"{name}: {text}" for name, text in wrong))
@@ -207,13 +225,15 @@ class Orbit:
         self.start_tai_ns = tai_from_utc(self.start_utc)
         self._jd_day, self._jd_frac = _julian(self.start_utc)
         self._satellite = Satrec()
+        # "i" is the improved mode of AIAA 2006-6753, as against the old operational one. 0.0, 0.0 are the derivatives
+        # of the mean motion, which SGP4 does not use.
         self._satellite.sgp4init(
             WGS72, "i", 1, (parse_utc(config.epoch) - _SGP4_EPOCH) / timedelta(days=1),
             config.bstar, 0.0, 0.0, config.eccentricity, math.radians(config.arg_perigee_deg),
             math.radians(config.inclination_deg), math.radians(config.mean_anomaly_deg),
             config.mean_motion_rev_day * 2.0 * math.pi / 1440.0, math.radians(config.raan_deg))  # fmt: skip
         self._sites: dict[StationConfig, _Site] = {}
-        self.position_km(0)
+        self.position_km(0)  # raises now, and not in the middle of a run, if these elements give no orbit
 
     @property
     def period_ns(self) -> int:
@@ -221,11 +241,11 @@ class Orbit:
         return round(DAY_NS / self.config.mean_motion_rev_day)
 
     def utc(self, t_ns: int) -> datetime:
-        """Civil time, to the microsecond."""
+        """Return civil time, to the microsecond."""
         return self.start_utc + timedelta(microseconds=t_ns // 1000)
 
     def position_km(self, t_ns: int) -> Vector:
-        """Spacecraft in TEME, kilometres. Raises OrbitnodeError once the orbit has decayed."""
+        """Return the spacecraft in TEME, kilometres; raises OrbitnodeError once the orbit has decayed."""
         code, position, _ = self._satellite.sgp4(self._jd_day, self._jd_frac + t_ns / DAY_NS)
         if code:
             raise OrbitnodeError(f"orbit: SGP4 error {code} at {self.utc(t_ns):%Y-%m-%dT%H:%M:%SZ}, "
@@ -234,7 +254,7 @@ class Orbit:
         return x, y, z
 
     def sun_km(self, t_ns: int) -> Vector:
-        """Geocentric Sun, kilometres, mean equator and equinox of date (good to 0.01 degree, 1950-2050).
+        """Return the geocentric Sun, kilometres, mean equator and equinox of date (good to 0.01 degree, 1950-2050).
 
         The Astronomical Almanac, section C, "Low precision formulas for the Sun".
         """
@@ -248,7 +268,7 @@ class Orbit:
         return r * math.cos(longitude), along * math.cos(obliquity), along * math.sin(obliquity)
 
     def gmst_rad(self, t_ns: int) -> float:
-        """Greenwich mean sidereal time, 0 .. 2 pi, UT1 taken as UTC.
+        """Return Greenwich mean sidereal time, 0 .. 2 pi, with UT1 taken as UTC.
 
         IAU 1982 (Aoki et al., Astron. Astrophys. 105, 359; Vallado AIAA 2006-6753, appendix C).
         """
@@ -257,7 +277,7 @@ class Orbit:
         return math.radians(seconds % 86_400.0 / 240.0)
 
     def sun_frac(self, t_ns: int) -> float:
-        """Share of the Sun's disc in sight, 0 (umbra) .. 1.
+        """Return the share of the Sun's disc in sight, 0 (umbra) .. 1.
 
         Conical shadow of a spherical Earth: Montenbruck and Gill, Satellite Orbits (2000), 3.4.2, eqs. 3.85-3.94.
         """
@@ -266,7 +286,7 @@ class Orbit:
             return 1.0
         if apart <= earth - sun:
             return 0.0
-        if apart <= sun - earth:
+        if apart <= sun - earth:  # annular: the Earth inside the Sun's disc, seen from far outside low orbit
             return 1.0 - (earth / sun) ** 2
         x = (apart**2 + sun**2 - earth**2) / (2.0 * apart)
         y = math.sqrt(max(sun**2 - x**2, 0.0))
@@ -275,7 +295,7 @@ class Orbit:
         return _unit(max(0.0, 1.0 - covered / (math.pi * sun**2)))
 
     def _discs(self, t_ns: int) -> Vector:
-        """Apparent radius of the Sun, of the Earth, and the angle between their centres, radians."""
+        """Return the apparent radius of the Sun, of the Earth, and the angle between their centres, radians."""
         x, y, z = self.position_km(t_ns)
         sx, sy, sz = self.sun_km(t_ns)
         dx, dy, dz = sx - x, sy - y, sz - z
@@ -284,7 +304,7 @@ class Orbit:
         return math.asin(SUN_RADIUS_KM / to_sun), math.asin(min(1.0, EARTH_RADIUS_KM / to_earth)), apart
 
     def look(self, station: StationConfig, t_ns: int) -> Look:
-        """Elevation over the local horizon (normal of the ellipsoid), azimuth and range of the spacecraft."""
+        """Return elevation over the local horizon (normal of the ellipsoid), azimuth and range of the spacecraft."""
         site = self._site(station)
         east, north, up = site.local(self.position_km(t_ns), self.gmst_rad(t_ns))
         distance = math.sqrt(east * east + north * north + up * up)
@@ -292,29 +312,33 @@ class Orbit:
         return Look(math.degrees(math.asin(_unit(up / distance))), azimuth, distance)
 
     def elevation_deg(self, station: StationConfig, t_ns: int) -> float:
+        """Return the elevation of the spacecraft over the horizon of `station`, degrees."""
         return self.look(station, t_ns).elevation_deg
 
     def range_km(self, station: StationConfig, t_ns: int) -> float:
+        """Return the distance between `station` and the spacecraft, kilometres."""
         return self.look(station, t_ns).range_km
 
     def light_time_ns(self, station: StationConfig, t_ns: int) -> int:
-        """One-way travel time of a signal between spacecraft and station, both taken at `t_ns`."""
+        """Return the one-way travel time of a signal between spacecraft and station, both taken at `t_ns`."""
+        # Neither moves while the signal travels: in 10 ms the range changes by 70 m at most, 0.2 us of light time.
         return self.look(station, t_ns).light_time_ns
 
     def passes(self, station: StationConfig, t0_ns: int, t1_ns: int) -> list[Pass]:
-        """Every pass over one station in [t0, t1], rise and set to 1 ms."""
+        """Return every pass over one station in [t0, t1], rise and set to 1 ms."""
 
         def above_mask(t_ns: int) -> float:
             return self.look(station, t_ns).elevation_deg - station.mask_deg
 
         found = []
         for start, end in windows_above(above_mask, t0_ns, t1_ns, _PASS_STEP_NS):
+            # A pass that is cut by t0 or t1 may be highest at its edge.
             peak = max((start, peak_time(above_mask, start, end), end), key=above_mask)
             found.append(Pass(station, start, end, peak, self.elevation_deg(station, peak)))
         return found
 
     def eclipses(self, t0_ns: int, t1_ns: int) -> list[Eclipse]:
-        """Every eclipse in [t0, t1], from first to last contact of the penumbra, to 1 ms."""
+        """Return every eclipse in [t0, t1], from first to last contact of the penumbra, to 1 ms."""
 
         def penumbra(t_ns: int) -> float:
             sun, earth, apart = self._discs(t_ns)
@@ -359,7 +383,7 @@ class _Site:
         self._north = (-sin_lat * cos_lon, -sin_lat * sin_lon, cos_lat)
 
     def local(self, teme_km: Vector, gmst_rad: float) -> Vector:
-        """East, north and up of a TEME position as seen from here, kilometres."""
+        """Return east, north and up of a TEME position as seen from here, kilometres."""
         sin_g, cos_g = math.sin(gmst_rad), math.cos(gmst_rad)
         x, y, z = self._place
         dx = cos_g * teme_km[0] + sin_g * teme_km[1] - x
@@ -371,11 +395,11 @@ class _Site:
 
 
 def _unit(value: float) -> float:
-    """`value` held in -1 .. 1, against rounding before acos and asin."""
+    """Return `value` held in -1 .. 1, against rounding before acos and asin."""
     return max(-1.0, min(1.0, value))
 
 
 def _julian(when: datetime) -> tuple[float, float]:
-    """Julian day at the last midnight, and the fraction of the day; two numbers keep 0.01 us."""
+    """Return the Julian day at the last midnight and the fraction of the day; two numbers keep 0.01 us."""
     past = when - _UNIX
     return _JD_OF_UNIX + past.days, (past.seconds + past.microseconds / 1e6) / 86_400.0

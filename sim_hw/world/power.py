@@ -1,12 +1,26 @@
 """The electrical power system: solar array, battery, switched loads, integrated exactly.
 
-Between calls every power is constant, so the charge is piecewise linear; a step is cut where the battery
-becomes full or empty and nothing is approximated. Energy balances at any moment:
+Powers in watts at the bus, energies in watt-hours, shares 0 .. 1. Energy balances at any moment:
 
     generated + stored at start = consumed + curtailed + lost in the battery + stored now
 
 Not modelled: charge taper near full, ageing, temperature of the cells, converter losses.
 """
+
+# Method. Between two calls every power is constant, so the charge is piecewise linear and its integral is exact. Two
+# instants break the line: the battery becomes full (the surplus is curtailed from then on) or empty (loads get the
+# array's power alone, each the same share of what it asks for). A step is cut at such an instant. There is no step
+# size to choose, and no error that would grow with the length of a run.
+#
+#     sun >= loads      charge with what is over, as far as the charger takes it; the rest is curtailed
+#     sun < loads       discharge what is missing, as long as the battery holds anything
+#     ... and empty     brownout: served = sun / loads, the unserved energy is counted and in no other sum
+#
+# Efficiency. Losses are taken as the charge goes in and as it comes out: of what is stored, discharge_efficiency
+# reaches the bus. The state of charge is stored / capacity.
+#
+# The bus voltage is for telemetry alone and feeds back into nothing: the open-circuit voltage is taken as a straight
+# line over the charge (real cells fall steeply near empty), less the drop over the internal resistance.
 
 from __future__ import annotations
 
@@ -22,7 +36,7 @@ LOADS = ("base", "payload", "radio", "heater")
 
 @dataclass(frozen=True, slots=True)
 class PowerConfig:
-    """A small hosted computer on a Sun-tracking array.
+    """A small hosted computer on an array that tracks the Sun.
 
     The defaults are sized, not measured: about 24 W on average over an orbit with 35 of 95 minutes in
     eclipse, of which the base load takes 8 W. Efficiencies are the 0.95 each way that mission studies
@@ -47,6 +61,7 @@ class PowerConfig:
     heater_w: float = key(5.0, minimum=0.0, maximum=1e4, text="board heater")
 
     def faults(self) -> list[tuple[str, str]]:
+        """Return (key, what is wrong) of voltages that contradict each other."""
         if self.bus_full_v < self.bus_empty_v:
             return [("bus_full_v", f"is {self.bus_full_v:g}, should not be below bus_empty_v = {self.bus_empty_v:g}")]
         return []
@@ -70,7 +85,8 @@ class PowerCounters:
 
     @property
     def total_consumed_wh(self) -> float:
-        return math.fsum(self.consumed_wh.values())
+        """Energy that all loads together took."""
+        return math.fsum(self.consumed_wh.values())  # exact, so that the balance does not depend on their order
 
 
 @dataclass(slots=True)
@@ -95,8 +111,7 @@ class _Flow:
 class PowerSystem:
     """An array, a battery and four loads; `payload`, `radio` and `heater` start switched off.
 
-    `read` and `set_switch` are those of hal.base.Eps. Changes of load hold from the time that `advance`
-    has reached.
+    `read` and `set_switch` are those of hal.base.Eps. A changed load holds from the time that `advance` has reached.
     """
 
     def __init__(self, config: PowerConfig) -> None:
@@ -112,6 +127,7 @@ class PowerSystem:
 
     @property
     def soc_frac(self) -> float:
+        """State of charge, 0 (empty) .. 1 (full)."""
         return self._stored_wh / self._capacity_wh
 
     @property
@@ -121,38 +137,43 @@ class PowerSystem:
 
     @property
     def stored_wh(self) -> float:
+        """Energy in the battery."""
         return self._stored_wh
 
     @property
     def below_limit(self) -> bool:
-        """True while the battery is discharged deeper than the configured depth."""
+        """Whether the battery is discharged deeper than the configured depth."""
         return self.soc_frac < 1.0 - self.config.depth_of_discharge_frac
 
     @property
     def brownout(self) -> bool:
-        """True while the battery is empty and the array alone does not carry the loads."""
+        """Whether the battery is empty and the array alone does not carry the loads."""
         return self._flow().served < 1.0
 
     def set_load_w(self, name: str, power_w: float) -> None:
-        """What a load takes while switched on. An unknown name or a power that is none raises HalError."""
+        """Set what a load takes while switched on.
+
+        Raises HalError if the name is unknown, or the power is negative or not finite.
+        """
         self._known(name)
         if not (0.0 <= power_w < math.inf):
-            raise HalError(f"load {name}: {power_w} W, should be 0 or more and finite")
+            raise HalError(f"load {name}: {power_w} W, should be finite and not negative")
         self._load_w[name] = power_w
 
     def set_switch(self, name: str, on: bool) -> None:
-        """Switch a load. An unknown name, or switching off the base load, raises HalError."""
+        """Switch a load. Raises HalError if the name is unknown, or to switch off the base load."""
         self._known(name)
         if name == "base" and not on:
             raise HalError("load base has no switch, have payload, radio, heater")
         self._on[name] = on
 
     def switched_on(self, name: str) -> bool:
+        """Return whether a load is switched on; raises HalError if the name is unknown."""
         self._known(name)
         return self._on[name]
 
     def loads_w(self) -> dict[str, float]:
-        """What each load takes now: 0 where it is off, less than asked for in a brownout."""
+        """Return what each load takes now: 0 if it is off, less than it asks for in a brownout."""
         served = self._flow().served
         return {name: self._load_w[name] * served if on else 0.0 for name, on in self._on.items()}
 
@@ -165,14 +186,14 @@ class PowerSystem:
         assert dt_s >= 0.0, dt_s
         assert 0.0 <= sun_frac <= 1.0, sun_frac
         self._sun_frac = sun_frac
-        left_s = dt_s
+        remaining_s = dt_s
         # Constant powers fill or empty the battery once at most, so two stretches always suffice.
         for _ in range(3):
-            if left_s <= 0.0:
+            if remaining_s <= 0.0:
                 break
             flow = self._flow()
-            left_s -= self._run(flow, left_s)
-        assert left_s <= 0.0, left_s
+            remaining_s -= self._run(flow, remaining_s)
+        assert remaining_s <= 0.0, remaining_s
 
     def _flow(self) -> _Flow:
         config, solar_w = self.config, self.config.array_peak_w * self._sun_frac
@@ -188,13 +209,14 @@ class PowerSystem:
         return _Flow(solar_w, demand_w, solar_w / demand_w, 0.0, 0.0)
 
     def _run(self, flow: _Flow, dt_s: float) -> float:
-        """Let at most `dt_s` pass, less where the battery fills or empties; returns the seconds that passed."""
+        """Let `dt_s` pass, or less if the battery fills or empties before; return the seconds that passed."""
         config, counters, stored = self.config, self.counters, self._stored_wh
         rate_w = flow.charge_w * config.charge_efficiency - flow.discharge_w / config.discharge_efficiency
         hours = dt_s / SECONDS_PER_HOUR
         end = stored + rate_w * hours
         bound = self._capacity_wh if rate_w > 0.0 else 0.0
         if rate_w != 0.0 and (end >= bound if rate_w > 0.0 else end <= bound):
+            # Exactly the bound, not the sum: `_flow` compares with it, and would take a hair below full for room.
             hours, end = (bound - stored) / rate_w, bound
             passed_s = min(dt_s, hours * SECONDS_PER_HOUR)
         else:
@@ -214,7 +236,7 @@ class PowerSystem:
         return passed_s
 
     def _below_s(self, start_wh: float, end_wh: float, dt_s: float) -> float:
-        """Seconds of a linear stretch spent below the depth-of-discharge limit."""
+        """Return the seconds that a linear stretch spends below the depth-of-discharge limit."""
         limit = self._capacity_wh * (1.0 - self.config.depth_of_discharge_frac)
         low, high = min(start_wh, end_wh), max(start_wh, end_wh)
         if low >= limit:
@@ -222,10 +244,11 @@ class PowerSystem:
         return dt_s if high <= limit else dt_s * (limit - low) / (high - low)
 
     def read(self) -> PowerReading:
-        """The reading a sensor would give now."""
+        """Return the reading that a sensor would give now."""
         flow = self._flow()
         battery_w = flow.charge_w - flow.discharge_w
         config = self.config
         open_v = config.bus_empty_v + (config.bus_full_v - config.bus_empty_v) * self.soc_frac
+        # The current is taken at the open-circuit voltage: exact would be a quadratic, and it differs by millivolts.
         return PowerReading(self.soc_frac, flow.solar_w, flow.load_w, battery_w,
                             max(0.0, open_v + battery_w / open_v * config.battery_ohm))  # fmt: skip

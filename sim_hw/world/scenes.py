@@ -1,4 +1,17 @@
-"""Tiles for the simulated camera: real ground under simulated clouds, or real tiles from a folder."""
+"""Tiles for the simulated camera: real ground under simulated clouds, or real tiles from a folder.
+
+Tile n depends on the source and n alone, never on what was asked for before: a tile that a job asks for again after a
+boot is the same one, and a spacecraft sees the same pictures whoever flies beside it.
+"""
+
+# A folder's files come from a person, so they may be anything. They are looked at in two passes. When the run is
+# prepared, every file is opened and its head is checked against shape and type, without its samples: a wrong file is
+# said before a run of minutes begins, all wrong ones in one message. When a tile is taken, the samples are read and
+# checked against the head and the checksum; a file that has changed since ends the run with its name.
+#
+# No memory is taken on a file's word: shapes are compared with what is right before an array is made, and images are
+# bounded by _IMAGE_OCTETS_MAX before they are decoded. The libraries underneath raise whatever their parsers run into
+# (_DAMAGE), which becomes one line here; anything else is a fault of ours and must not be hidden.
 
 from __future__ import annotations
 
@@ -25,11 +38,11 @@ BANDS = 4  # blue, green, red, near infrared
 SCALE = 10_000.0  # counts for a reflectance of 1
 SCENE_PX = 300
 
-_SCENE_OCTETS_MAX = 32 * 2**20
+_SCENE_OCTETS_MAX = 32 * 2**20  # the scene is JSON of 6 MB; reading takes some times as much memory
 _IMAGE_OCTETS_MAX = 2**30  # a whole Sentinel-2 granule of four bands is 0.96 GB
-_FILES_MAX = 10_000
-_TILES_MAX = 1_000_000
-_SHADOW = 2
+_FILES_MAX = 10_000  # each is opened before the run
+_TILES_MAX = 1_000_000  # entries in memory; a granule makes some 1,800
+_SHADOW = 2  # the highest class of a label
 T = TypeVar("T")
 
 # What damaged files make zipfile, numpy.lib.format and tifffile raise.
@@ -40,8 +53,10 @@ _DAMAGE = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, Attri
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tile:
-    """One tile. `refl`: uint16 [4, 256, 256], reflectance x 10,000; `truth`: uint8 [256, 256] or None where unknown,
-    0 clear, 1 cloud, 2 cloud shadow (simulated tiles mark cloud only).
+    """One tile with its truth.
+
+    `refl` is uint16 [4, 256, 256], reflectance x 10,000. `truth` is uint8 [256, 256]: 0 clear, 1 cloud, 2 cloud shadow
+    (simulated tiles mark cloud only), or None if it is not known.
     """
 
     refl: NDArray[np.uint16]
@@ -49,7 +64,7 @@ class Tile:
     name: str
 
     def image(self, number: int) -> Image:
-        """The tile as a camera hands it over."""
+        """Return the tile as a camera hands it over."""
         return Image(number, BANDS, TILE_PX, TILE_PX, np.ascontiguousarray(self.refl).tobytes())
 
 
@@ -58,18 +73,21 @@ class TileSource(Protocol):
 
     @property
     def count(self) -> int | None:
-        """How many tiles there are; None where they never end."""
+        """How many tiles there are, or None if they never end."""
 
     def tile(self, number: int) -> Tile:
-        """Tile 0 .. count - 1; raises OrbitnodeError for a number beyond, or a tile that is not what it should be."""
+        """Return tile `number`, 0 .. count - 1.
+
+        Raises OrbitnodeError if there is no such tile, or its file is not what it should be.
+        """
 
 
 def load_scene(path: Path) -> NDArray[np.int64]:
-    """The Sentinel-2 sample of spyndex, `S2_10m.json`: int64 [4, 300, 300], B02 B03 B04 B08, reflectance x 10,000.
+    """Read the Sentinel-2 sample of spyndex, `S2_10m.json`.
 
-    Raises SetupError with what to do.
+    Returns int64 [4, 300, 300]: bands B02 B03 B04 B08, reflectance x 10,000. Raises SetupError, which says what to do.
     """
-    remedy = f"delete {path} and set up again to fetch it anew"
+    remedy = f"delete {path} and set up again to fetch it"
     try:
         octets = path.stat().st_size
         if octets > _SCENE_OCTETS_MAX:
@@ -77,7 +95,7 @@ def load_scene(path: Path) -> NDArray[np.int64]:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise SetupError(f"scene {path} is missing; set up again to fetch it, or give a folder of tiles") from None
-    except RecursionError:
+    except RecursionError:  # json descends into brackets without a limit of its own
         raise SetupError(f"scene {path} is nested too deeply; {remedy}") from None
     except (OSError, ValueError) as error:
         raise SetupError(f"scene {path} cannot be read ({error}); {remedy}") from None
@@ -103,7 +121,7 @@ class SyntheticClouds:
     """Endless tiles: real ground cut at random, turned and mirrored, under simulated clouds with known truth."""
 
     def __init__(self, scene: NDArray[np.int64], seed: int) -> None:
-        """`scene` as `load_scene` gives it; `seed` 0 or more."""
+        """Take `scene` as `load_scene` gives it, and a `seed` of 0 or more."""
         assert scene.shape[0] == BANDS, scene.shape
         assert min(scene.shape[1:]) >= TILE_PX, scene.shape
         assert seed >= 0, seed
@@ -112,10 +130,14 @@ class SyntheticClouds:
 
     @property
     def count(self) -> None:
+        """None: they never end."""
         return None
 
     def tile(self, number: int) -> Tile:
+        """Draw tile `number`, 0 or more."""
         assert number >= 0, number
+        # A generator per tile, seeded by both numbers, and no draw from one that goes on: that is what makes tile n
+        # independent of the tiles before it.
         random = np.random.Generator(np.random.PCG64([self._seed, number]))
         _, rows, columns = self._ground.shape
         row, column = int(random.integers(rows - TILE_PX + 1)), int(random.integers(columns - TILE_PX + 1))
@@ -124,6 +146,7 @@ class SyntheticClouds:
         if mirrored:
             ground = ground[:, :, ::-1]
         field = make_field(random)
+        # rot90 and the mirror give views with strides of their own; the arithmetic wants whole rows.
         counts = cover_ground(np.ascontiguousarray(ground), field) * np.float32(SCALE)
         refl = np.rint(np.clip(counts, 0.0, 65_535.0)).astype(np.uint16)
         return Tile(refl, field.truth, f"synthetic-{self._seed}-{number}")
@@ -145,15 +168,15 @@ class _Entry:
 class FolderSource:
     """Real tiles from a folder, by file name: `.npz` with `refl` (and `label`), `.tif`/`.tiff` cut into tiles.
 
-    npz: `refl` uint16 [256, 256, 4 or more], bands last, blue green red nir first; `label` uint8 [256, 256]
-    with 0 clear, 1 cloud, 2 shadow, where it is there. GeoTIFF: uint16, 4 or more bands; only whole tiles of
-    256 x 256 are taken, from the upper left. Files with other endings are left alone.
+    npz: `refl` uint16 [256, 256, 4 or more], bands last, blue green red nir first; optionally `label` uint8 [256, 256]
+    with 0 clear, 1 cloud, 2 shadow. GeoTIFF: uint16, 4 or more bands; only whole tiles of 256 x 256 are taken, from the
+    upper left. Files with other endings are left alone.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Looks at the head of every file; raises one OrbitnodeError that names each bad one."""
+        """Look at the head of every file; raises one OrbitnodeError that names each bad one."""
         self.folder = folder
-        self._image: tuple[Path, NDArray[np.uint16]] | None = None
+        self._image: tuple[Path, NDArray[np.uint16]] | None = None  # the last GeoTIFF: its tiles are taken in a row
         self._entries: list[_Entry] = []
         faults: list[str] = []
         for path in _scene_files(folder):
@@ -170,11 +193,13 @@ class FolderSource:
 
     @property
     def count(self) -> int:
+        """How many tiles the files hold."""
         return len(self._entries)
 
     def tile(self, number: int) -> Tile:
+        """Read tile `number`; raises OrbitnodeError as `TileSource.tile`."""
         if not 0 <= number < len(self._entries):
-            raise OrbitnodeError(f"{self.folder}: no tile {number}, it holds {len(self._entries)}")
+            raise OrbitnodeError(f"{self.folder}: no tile {number}, have 0 .. {len(self._entries) - 1}")
         entry = self._entries[number]
         if entry.row is None:
             return _read_npz(entry.path)
@@ -210,7 +235,7 @@ def _entries_of(path: Path) -> list[_Entry]:
 
 
 def _guard(path: Path, read: Callable[[], T]) -> T:
-    """What `read` gives; damage of any kind becomes an OrbitnodeError naming the file."""
+    """Return what `read` returns; damage of any kind becomes an OrbitnodeError that names the file."""
     try:
         return read()
     except OrbitnodeError:
@@ -221,7 +246,7 @@ def _guard(path: Path, read: Callable[[], T]) -> T:
 
 
 def _npy_head(path: Path, name: str, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, Fortran order and type of an array in an .npz, before any memory is taken for it."""
+    """Read shape, Fortran order and type of an array in an .npz, before any memory is taken for it."""
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
         return np.lib.format.read_array_header_1_0(stream)
@@ -232,11 +257,12 @@ def _npy_head(path: Path, name: str, stream: IO[bytes]) -> tuple[tuple[int, ...]
 
 def _npz_member(path: Path, archive: zipfile.ZipFile, name: str, right: str,
                 fits: Callable[[tuple[int, ...], np.dtype[Any]], bool], with_data: bool) -> NDArray[Any]:  # fmt: skip
-    """One array of an .npz after checks; an empty one instead of its samples where not `with_data`."""
+    """Read one array of an .npz after checks; without `with_data` an empty one instead of its samples."""
     with archive.open(f"{name}.npy") as stream:
         shape, fortran, dtype = _npy_head(path, name, stream)
-        octets = int(np.prod(shape, dtype=np.float64)) * dtype.itemsize
+        octets = int(np.prod(shape, dtype=np.float64)) * dtype.itemsize  # as float: a hostile shape wraps an integer
         if not fits(shape, dtype.newbyteorder("=")):
+            # Reflectance as float is a usual mistake, often with NaN for what was masked out.
             nan = ""
             if dtype.kind == "f" and octets <= _SCENE_OCTETS_MAX:
                 nan = f" with {np.isnan(np.frombuffer(stream.read(octets), dtype)).sum()} NaN"
@@ -248,12 +274,12 @@ def _npz_member(path: Path, archive: zipfile.ZipFile, name: str, right: str,
         # A zip member's checksum is only compared when its end is read.
         if len(samples) != octets or stream.read(1):
             raise OrbitnodeError(f"{path}: {name} does not hold {octets} octets of samples, the file is damaged")
-    made = np.frombuffer(samples, dtype).reshape(shape, order="F" if fortran else "C")
-    return made.astype(dtype.newbyteorder("="))
+    array = np.frombuffer(samples, dtype).reshape(shape, order="F" if fortran else "C")
+    return array.astype(dtype.newbyteorder("="))  # a copy in this machine's byte order, that may be written to
 
 
 def _open_npz(path: Path, with_data: bool) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """`refl` and, where there is one, `label`; checked, with samples or without."""
+    """Read `refl`, and `label` if there is one; checked, with samples or without."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         right = "uint16 256 x 256 x 6 (rows, columns, 4 or more bands)"
@@ -281,7 +307,7 @@ def _read_npz(path: Path) -> Tile:
 
 
 def _tifffile() -> Any:
-    """The tifffile module, which comes with the `sim` extra."""
+    """Return the tifffile module, which comes with the `sim` extra; raises SetupError without it."""
     try:
         import tifffile
     except ImportError:
@@ -290,20 +316,21 @@ def _tifffile() -> Any:
 
 
 def _check_tiff(path: Path) -> tuple[int, int]:
-    """Rows and columns of a GeoTIFF that can be read."""
+    """Return rows and columns of a GeoTIFF that can be read."""
     with _tifffile().TiffFile(path) as file:
         _, rows, columns = _tiff_layout(path, file)
     return rows, columns
 
 
 def _tiff_layout(path: Path, file: Any) -> tuple[bool, int, int]:
-    """Whether bands come last, rows, columns; raises OrbitnodeError for what cannot be used."""
+    """Return whether bands come last, rows and columns; raises OrbitnodeError for what cannot be used."""
     tifffile = _tifffile()
     # Only the first image of the file is looked at: what follows it are overviews, and a damaged chain of
     # images may lead back to itself, which tifffile would follow for ever.
     page = file.pages.first
     shape, axes = tuple(map(int, page.shape)), str(page.axes)
     try:
+        # tifffile looks its codecs up only when it decodes; here the lookup alone is wanted.
         tifffile.TIFF.DECOMPRESSORS[page.compression], tifffile.TIFF.UNPREDICTORS[page.predictor]
     except KeyError:
         codec = getattr(page.compression, "name", page.compression)
@@ -317,6 +344,7 @@ def _tiff_layout(path: Path, file: Any) -> tuple[bool, int, int]:
     bands, rows, columns = (shape[2], *shape[:2]) if bands_last else shape
     if not (bands_last or axes.endswith("YX")) or bands < BANDS or min(rows, columns) < TILE_PX:
         raise OrbitnodeError(f"{path}: is {found}, {right}")
+    # Chunks may be declared larger than the image, and are decoded whole.
     if max(2 * bands * rows * columns, 2 * math.prod(page.chunks)) > _IMAGE_OCTETS_MAX:
         limit = f"{_IMAGE_OCTETS_MAX >> 20} MiB are taken at most: cut it with gdal_translate -srcwin"
         raise OrbitnodeError(f"{path}: is {found}, {limit}")
@@ -324,7 +352,7 @@ def _tiff_layout(path: Path, file: Any) -> tuple[bool, int, int]:
 
 
 def _read_tiff(path: Path) -> NDArray[np.uint16]:
-    """The first four bands of a GeoTIFF, [4, rows, columns]."""
+    """Read the first four bands of a GeoTIFF, [4, rows, columns]."""
 
     def read() -> NDArray[np.uint16]:
         with _tifffile().TiffFile(path) as file:

@@ -163,7 +163,7 @@ def test_a_file_that_is_none_or_no_json_is_refused(tmp_path: Path) -> None:
         CpuProfile.load(path)
     for octets in (b"", b"\xff\xfe", b"{", b"[" * 100_000):
         path.write_bytes(octets)
-        with pytest.raises(SetupError, match="is no JSON"):
+        with pytest.raises(SetupError, match="is not JSON"):
             CpuProfile.load(path)
     path.write_bytes(b" " * 1_000_001)
     with pytest.raises(SetupError, match="more than"):

@@ -83,7 +83,7 @@ def test_switches_and_loads() -> None:
     with pytest.raises(HalError, match="no switch"):
         power.set_switch("base", False)
     for wrong in (-1.0, float("nan"), float("inf")):
-        with pytest.raises(HalError, match="0 or more"):
+        with pytest.raises(HalError, match="finite and not negative"):
             power.set_load_w("payload", wrong)
 
 

@@ -194,7 +194,7 @@ def test_npz_in_other_layouts(tmp_path: Path) -> None:
     assert second.truth is not None
     assert second.truth.all()
     for number in (-1, 2):
-        with pytest.raises(OrbitnodeError, match=f"no tile {number}, it holds 2"):
+        with pytest.raises(OrbitnodeError, match=f"no tile {number}, have 0 .. 1"):
             source.tile(number)
 
 
