@@ -1,5 +1,20 @@
 """The ground in virtual time: a station on the air, and an operator whose script is a coroutine on the same loop."""
 
+# The station (ground/station.py) is the same code as in flight: sans-IO, it takes octets and a time and returns CLTUs
+# to send. Here is the other half, in virtual time: who calls it when something arrives, and when it asks to be called.
+#
+# CLTUs wait in a queue in front of the transmitter, bounded by _UPLINK_MAX; what is too much is refused and counted,
+# and COP-1 sends it again. The queue is emptied when the contact ends: a frame of the last pass would only confuse the
+# next.
+#
+# One timer serves all of the station's: it stands at the earliest time the station asks for, and is moved forward when
+# an earlier one comes. It is set at least a nanosecond ahead, else a station that asks for the present would be called
+# for ever at one instant.
+#
+# An operator's script is a coroutine in a scheduler of its own on the loop. It sees the same Operator as one in flight,
+# so the same file runs there. A script that fails ends by itself, is noted with its line, and the run goes on to its
+# end: the spacecraft's results are worth having, and the command says at the end that the script failed.
+
 from __future__ import annotations
 
 from collections import deque
@@ -21,11 +36,15 @@ from ground.station import GroundStation
 from sim_hw.machine.air import Air
 from sim_hw.machine.loop import Call, VirtualLoop
 
-_UPLINK_MAX = 1024
+_UPLINK_MAX = 1024  # CLTUs that wait for the transmitter: more than COP-1's window ever has under way
 
 
 class GroundSegment:
-    """Joins a GroundStation to the air. `uplinked` keeps every CLTU in the order it went to the transmitter."""
+    """Joins a GroundStation to the air. `on_cltu` is called with every CLTU as it goes to the transmitter.
+
+    `script_failures` says, a line each, where and why an operator's script failed; `refused_cltus` counts those for
+    which there was no room.
+    """
 
     def __init__(self, station: GroundStation, air: Air, loop: VirtualLoop) -> None:
         self.station = station
@@ -44,7 +63,7 @@ class GroundSegment:
         air.on_contact = self._contact
 
     def run_script(self, script: Body, file: str = "") -> None:
-        """Start an operator's script, which stands in `file`. A script that fails is noted, the run goes on."""
+        """Start an operator's script, which stands in `file`. If it fails that is noted, and the run goes on."""
         self._script_file = file
 
         async def body(task: Task) -> None:
@@ -57,18 +76,19 @@ class GroundSegment:
         self._scheduler.spawn("operator", body)
 
     def uplink(self, cltus: list[bytes]) -> None:
-        """CLTUs to the transmitter, in order; what it has no room for waits, bounded."""
+        """Send CLTUs to the transmitter, in order; those for which it has no room wait."""
         for cltu in cltus:
             if len(self._waiting) >= _UPLINK_MAX:
                 self.refused_cltus += 1
                 continue
             self._waiting.append(cltu)
+        # Taken off only once the transmitter has it, so that none is lost and none overtakes another.
         while self._waiting and self._air.uplink(self._waiting[0]):
             self.on_cltu(self._waiting.popleft())
         self._arm()
 
     def listen_to(self, air: Air, link: str) -> None:
-        """Receive also what comes over this air, for the station's further link of that name."""
+        """Receive what comes over this air as well, for the station's further link of that name."""
 
         def on_downlink(octets: bytes) -> None:
             self.uplink(self.station.on_downlink(octets, self.loop.now_ns(), link))
@@ -81,7 +101,7 @@ class GroundSegment:
         air.on_contact = on_contact
 
     def close(self) -> None:
-        """End scripts, open transfers and the archive's last batch."""
+        """End scripts and open transfers, and write the archive's last batch."""
         self.closed = True
         self._scheduler.close()
         self.station.close(self.loop.now_ns())
@@ -99,7 +119,7 @@ class GroundSegment:
         self.uplink(self.station.on_time(self.loop.now_ns()))
 
     def _arm(self) -> None:
-        """One timer, at the earliest time the station asks for."""
+        """Set the one timer to the earliest time the station asks for."""
         next_ns = self.station.next_time_ns
         if next_ns is None or (self._timer is not None and self._timer_ns <= next_ns):
             return
@@ -123,32 +143,37 @@ class VirtualOperator:
         ground.station.listen(self._on_change)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening to the station."""
         self._ground.station.unlisten(self._on_change)
 
-    def _on_change(self, change: Change, thing: object) -> None:
-        if change is Change.PACKET and isinstance(thing, Packet) and thing.decoded is not None:
-            self._arrivals.add(thing.decoded.name, thing.decoded.values)
+    def _on_change(self, change: Change, news: object) -> None:
+        if change is Change.PACKET and isinstance(news, Packet) and news.decoded is not None:
+            self._arrivals.add(news.decoded.name, news.decoded.values)
 
     @property
     def dictionary(self) -> Dictionary:
+        """What the node can say and be told."""
         return self._ground.station.dictionary
 
     def now_s(self) -> float:
+        """Return seconds since the start of the run."""
         return self._ground.loop.now_ns() / NS
 
     async def send(self, command: str, **arguments: object) -> CommandRecord:
+        """Send a command and wait for its end, see ground.operator.Operator."""
         return await self._send(command, arguments, raw=False)
 
     async def send_raw(self, command: str, **arguments: object) -> CommandRecord:
+        """Send a command that this ground would refuse, see ground.operator.Operator."""
         return await self._send(command, arguments, raw=True)
 
     async def wait_for(self, what: str, timeout_s: float) -> Mapping[str, Plain] | None:
+        """Return the next packet of that name, or None if none comes in time, see ground.operator.Operator."""
         self._check_open()
         check_packet_name(self._ground.station.dictionary, what)
         arrived: Future[None] = Future()
 
-        def listen(change: Change, _thing: object) -> None:
+        def listen(change: Change, _news: object) -> None:
             if change is Change.PACKET and self._arrivals.has(what):
                 arrived.set_result(None)
 
@@ -157,31 +182,33 @@ class VirtualOperator:
         return self._arrivals.take(what)
 
     async def wait_contact(self, timeout_s: float) -> bool:
+        """Return whether there is contact, or comes to be in time."""
         self._check_open()
         if self._ground.station.in_contact:
             return True
         gained: Future[None] = Future()
 
-        def listen(change: Change, thing: object) -> None:
-            if change is Change.CONTACT and thing:
+        def listen(change: Change, station: object) -> None:
+            if change is Change.CONTACT and station:
                 gained.set_result(None)
 
         return await self._listening(listen, gained, timeout_s)
 
     async def sleep(self, s: float) -> None:
+        """Let virtual time pass."""
         self._check_open()
         await self._task.sleep(s)
 
     async def _send(self, command: str, arguments: Mapping[str, object], *, raw: bool) -> CommandRecord:
-        """The tracker ends every record in time, so this waits without a limit of its own."""
+        """Send a command and wait for its end, without a limit of its own: the tracker ends every record in time."""
         self._check_open()
         ground = self._ground
         record, cltus = ground.station.send(command, arguments, ground.loop.now_ns(), raw=raw)
         self._arrivals.clear()
         ended: Future[None] = Future()
 
-        def listen(change: Change, thing: object) -> None:
-            if change is Change.COMMAND and thing is record and not record.is_open:
+        def listen(change: Change, changed: object) -> None:
+            if change is Change.COMMAND and changed is record and not record.is_open:
                 ended.set_result(None)
 
         ground.station.listen(listen)
@@ -194,14 +221,14 @@ class VirtualOperator:
         return record.snapshot()
 
     def _check_open(self) -> None:
-        """Once the run is over no time passes any more: what a script then asks for in its clean-up cannot be done."""
+        """Raise OrbitnodeError once the run is over: no time passes any more, so nothing that waits could be done."""
         if self._ground.closed:
             raise OrbitnodeError("the run has ended")
 
     async def _listening(
         self, listen: Callable[[Change, object], None], future: Future[None], timeout_s: float
     ) -> bool:
-        """Wait for what `listen` finds; whether it did in time."""
+        """Wait until `listen` resolves `future`; return whether it did in time."""
         station = self._ground.station
         station.listen(listen)
         try:

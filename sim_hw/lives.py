@@ -1,5 +1,10 @@
 """The lives of a node: what each boot of it had counted when it ended, for the account of a run."""
 
+# A node that loses its power takes its counters with it. So the account of a run is made of lives: each boot's counters
+# are copied at the instant at which it ends (`Life.of`), before the node is closed, and the summary adds them up. What
+# a life still held when it ended (files in the outbox, pending tiles) is lost with the power, or pending if it is the
+# last life and the node was still up: who adds up must know which.
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -18,7 +23,7 @@ ENDED = "(ended)"
 
 @dataclass(frozen=True, slots=True)
 class StoreFacts:
-    """One packet store when a life of the node ended: counts since its boot; waiting, octets and fill as of then."""
+    """One packet store at the end of a life: counts since its boot; `waiting`, `octets` and fill as they were then."""
 
     name: str
     recorded: int
@@ -30,17 +35,18 @@ class StoreFacts:
     fill_frac: float
 
     @classmethod
-    def of(cls, one: OpenRetrieval) -> StoreFacts:
-        store = one.store
+    def of(cls, retrieval: OpenRetrieval) -> StoreFacts:
+        """Copy what a store and its open retrieval have counted."""
+        store = retrieval.store
         return cls(
-            store.name, store.recorded, one.played_back, one.overwritten, store.refused, one.waiting, store.octets,
-            store.filled_frac(),
+            store.name, store.recorded, retrieval.played_back, retrieval.overwritten, store.refused, retrieval.waiting,
+            store.octets, store.filled_frac(),
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What one boot of the node had counted when it ended."""
+    """What one boot of the node had counted when it ended. `boot_ns` is virtual time, `up_ns` how long it lasted."""
 
     payload: PayloadAccount
     scheduler: TaskStats
@@ -62,7 +68,7 @@ class Life:
 
     @classmethod
     def of(cls, node: Node, payload: PayloadAccount, now_ns: int) -> Life:
-        """Of a node that is about to end."""
+        """Copy what a node has counted that is about to end."""
         recorder, outbox = node.part(Recorder), node.part(Outbox)
         return cls(
             payload=payload,
@@ -76,8 +82,8 @@ class Life:
             overwritten=recorder.overwritten,
             returned=recorder.returned_packets,
             recorder_faults=recorder.storage_faults,
-            cltu_corrected=sum(one.link.counters.cltu_corrected for one in node.part(RadioLinks)),
-            stores=tuple(StoreFacts.of(one) for one in recorder.retrievals),
+            cltu_corrected=sum(radio.link.counters.cltu_corrected for radio in node.part(RadioLinks)),
+            stores=tuple(StoreFacts.of(retrieval) for retrieval in recorder.retrievals),
             files_begun=outbox.begun,
             files_sent=outbox.sent,
             files_waiting=outbox.waiting,
@@ -86,8 +92,9 @@ class Life:
 
 
 def task_totals(scheduler: Scheduler) -> dict[str, TaskStats]:
-    """What tasks counted, those of one name together, in order of first appearance; last, under `ENDED`, all those
-    that ended before.
+    """Add up what tasks counted, by name, in order of first appearance.
+
+    Last, under `ENDED`, are all those that ended before: the scheduler keeps their sum alone.
     """
     totals: dict[str, TaskStats] = {}
     for task in scheduler.tasks:

@@ -1,5 +1,14 @@
 """A whole run in virtual time: spacecraft, each with its world and its ground, on one loop, one archive, one digest."""
 
+# Several spacecraft in one run must each fly as they would alone, so that adding one changes nothing about the others.
+# Each has a world, a disk, a ground and generators of its own, seeded by its name; they share only what has no state
+# that one could leave for another: the loop, on which calls of one instant keep their order, and an archive and a
+# digest in which rows and channels bear the spacecraft's name. The first spacecraft has the run's own seed: a fleet of
+# one is the plain run, with its digest.
+#
+# A disk that cuts the power at a chosen operation does so in the middle of a step, by an exception that leaves the
+# loop. `advance` asks whose disk it was, takes that node down, and lets the loop go on for the others.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +33,7 @@ from sim_hw.world.scenes import TileSource
 
 
 class MissionRun:
-    """One run. Build it, `start` it, `advance` it to its end, `finish` it; its `spacecraft` have what came of it."""
+    """One run. Build it, `start` it, `advance` it to its end, `finish` it; its `spacecraft` then have the results."""
 
     def __init__(
         self,
@@ -37,10 +46,11 @@ class MissionRun:
         faults: Mapping[str, FaultPlan] | None = None,
         procedure: Procedure | None = None,
     ) -> None:
-        """`tiles` gives what a camera sees, by the seed of its spacecraft; `faults` are by the name of the node.
-        `procedure` is what the operator of the first spacecraft does, in place of its mission's script.
+        """Build every spacecraft of the run, without booting one.
 
-        Raises OrbitnodeError, HalError or SetupError, each naming what is missing or wrong.
+        `tiles` gives what a camera sees, by the seed of its spacecraft; `faults` are by the name of the node.
+        `procedure` is what the operator of the first spacecraft does, in place of its mission's script. Raises
+        OrbitnodeError, HalError or SetupError, each naming what is missing or wrong.
         """
         check_fleet(missions)
         plans = faults or {}
@@ -54,19 +64,19 @@ class MissionRun:
         for place, mission in enumerate(missions):
             name = mission.node.name
             own_seed = spacecraft_seed(seed, name, place)
-            made = SpacecraftRun(
+            spacecraft = SpacecraftRun(
                 mission, tiles(own_seed), out.of(name), shared, seed=own_seed, faults=plans.get(name, FaultPlan()),
                 procedure=None if place else procedure,
             )  # fmt: skip
-            self.spacecraft.append(made)
+            self.spacecraft.append(spacecraft)
 
     def start(self) -> None:
         """Boot every node and let the operators begin."""
-        for one in self.spacecraft:
-            one.start()
+        for spacecraft in self.spacecraft:
+            spacecraft.start()
 
     def advance(self, t_ns: int) -> None:
-        """The loop up to `t_ns`, or to the end of the run, over power cuts that a disk makes."""
+        """Run the loop up to `t_ns`, or to the end of the run, over power cuts that a disk makes."""
         end_ns = min(t_ns, self.end_ns)
         while self.loop.now_ns() < end_ns:
             try:
@@ -78,21 +88,23 @@ class MissionRun:
     def finish(self) -> None:
         """End every node and its ground in good order. Harmless when called twice."""
         with ExitStack() as closing:  # each of them, also after one that raises
-            closing.callback(self.archive.commit)
-            for one in reversed(self.spacecraft):
-                closing.callback(one.finish)
+            closing.callback(self.archive.commit)  # called last: what the grounds write as they end is in it
+            for spacecraft in reversed(self.spacecraft):
+                closing.callback(spacecraft.finish)
 
 
 def spacecraft_seed(seed: int, name: str, place: int) -> int:
-    """The first one has the run's, and flies as it would alone; each further one has its own by its name, so that
-    neither its place nor the others change how it flies.
+    """Return the seed of a spacecraft: for the first one the run's own, for others one made from it and their name.
+
+    So the first one flies as it would alone, and neither its place nor the others change how a further one flies.
     """
     return seed if place == 0 else Random(f"spacecraft {name} {seed}").getrandbits(63)
 
 
 def check_fleet(missions: Sequence[Mission]) -> None:
-    """Raise SetupError unless these missions can fly in one run: names tell them apart, they have one time, and none
-    would open a device of this machine.
+    """Raise SetupError unless these missions can fly in one run.
+
+    Their names tell them apart, they begin at one time, and none of them would open a device of this machine.
     """
     for mission in missions:
         for kind, url in mission.devices():
@@ -116,6 +128,6 @@ def check_fleet(missions: Sequence[Mission]) -> None:
 
 
 def _start(mission: Mission) -> str:
-    """UTC at which a run of this mission starts."""
+    """Return UTC at which a run of this mission starts."""
     config: SimConfig = mission.sections["sim"]
     return config.world.orbit.start

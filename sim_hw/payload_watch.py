@@ -3,6 +3,13 @@
 The one place of a run that knows which app flies. Of other apps than the inference manager it sees nothing.
 """
 
+# Accuracy is measured on board, as the product is made, and not from what comes down: it speaks of the screening, not
+# of the link. It needs the truth of the tile, which only the simulated camera knows and hands out once.
+#
+# The report shows a few tiles of the whole run. They are chosen by number, each n-th one, with n from how many tiles
+# the run will about screen; a list of all pictures would not fit in memory, and the first ones alone would all be of
+# one hour.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -28,7 +35,7 @@ _REPORT_TILES = 24
 
 @dataclass(frozen=True, slots=True)
 class PayloadAccount:
-    """The account of one life: None where no app keeps one; `infer_s` is wall time of each screened tile."""
+    """The account of one life, None if no app keeps one. `infer_s` is the wall time of each screened tile."""
 
     statistics: Statistics | None = None
     infer_s: tuple[float, ...] = ()
@@ -48,13 +55,14 @@ class PayloadWatch:
     def __init__(self, mission: Mission, imager: SimImager, end_ns: int) -> None:
         self.screening = Screening()
         self._imager = imager
-        # About how many tiles the run will screen, to spread the report's sample over it.
+        # About how many tiles the run will screen, to spread the report's sample over it: the Sun shines on 0.6 of an
+        # orbit, and a picture is taken each period then.
         app = mission.app(InferenceManager)
         period_s = 10.0 if app is None else app.config.capture_period_s
         self._every = max(1, round(0.6 * end_ns / NS / period_s) // _REPORT_TILES)
 
     def on_boot(self, node: Node) -> None:
-        """Look at the products of this life."""
+        """Look at the products of the boot that begins."""
         if (manager := node.app(InferenceManager)) is not None:
             manager.on_product = self._screened
 
@@ -82,7 +90,7 @@ def check_payload(mission: Mission) -> None:
 
 
 def payload_account(node: Node) -> PayloadAccount:
-    """What the payload of a node has counted since its boot."""
+    """Return what the payload of a node has counted since its boot."""
     manager = node.app(InferenceManager)
     if manager is None:
         return PayloadAccount()
@@ -90,13 +98,13 @@ def payload_account(node: Node) -> PayloadAccount:
 
 
 def payload_progress(node: Node | None) -> str:
-    """Tiles screened of those captured since the boot, "-" while there is nothing to count."""
+    """Return how many tiles were screened of those captured since the boot, "-" while there is nothing to count."""
     manager = None if node is None else node.app(InferenceManager)
     return "-" if manager is None else f"{manager.counters.screened}/{manager.counters.captured}"
 
 
 def cloud_accuracy(mask: NDArray[np.uint8], tile: Tile) -> float | None:
-    """Share of pixels on which mask and truth agree about cloud or no cloud; None without a truth."""
+    """Return the share of pixels on which mask and truth agree about cloud or no cloud, None without a truth."""
     if tile.truth is None:
         return None
     return float(np.mean((mask == _CLOUD) == (tile.truth == _CLOUD)))

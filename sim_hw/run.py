@@ -5,6 +5,20 @@ they were (sim_hw/report/outputs.py). The first Ctrl-C, SIGTERM or SIGHUP ends i
 says what is kept; a second one ends it at once. The exit code is 130 then.
 """
 
+# Phases, and what an end in each of them leaves behind:
+#
+#     prepare     read missions, look for everything that can be found wrong; then take the output folder and build the
+#                 run. Until the folder is taken nothing is written; a fault here touches no result
+#     fly         boot, advance in steps of _STEP_S, end in order. Streams and archive grow in out/partial
+#     write       summary, report and dictionary, then the results take the place of the last run's, summary last
+#     show        the closing table, and an error if an operator's script failed: the results are whole all the same
+#
+# A signal is not an exception here but a flag, looked at between two steps (`ending`), because an exception in the
+# middle of a step could leave a spacecraft half way through a command. While the run ends and while results take their
+# place further signals are ignored (`ending.deaf`): the first takes a moment, and half a move would leave a mixture.
+#
+# Everything of wall time is in this file: progress, and the figure in the summary. It reaches no decision of the run.
+
 from __future__ import annotations
 
 import argparse
@@ -42,15 +56,21 @@ from sim_hw.world.scenes import FolderSource, SyntheticClouds, TileSource, load_
 
 HELP = "orbits of the whole system in virtual time"
 
-_STEP_S = 5.0
-_ORBITS_MAX = 1000.0
+_STEP_S = 5.0  # of virtual time between two looks at signals and progress
+_PROGRESS_S = 600.0  # of virtual time between two lines of progress that do not go to a terminal
+_ORBITS_MAX = 1000.0  # of 95 minutes: two months
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `orbitnode run` to its parser."""
     kinds = "; ".join(f"{kind}: {text}" for kind, text in KINDS.items())
     parser.add_argument("--orbits", type=_orbits, default=1.0, metavar="N", help="how many orbits (default 1)")
-    parser.add_argument("--seed", type=_seed, default=11, metavar="N", help="all randomness of the run (default 11)")
-    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="results (default out)")
+    parser.add_argument(
+        "--seed", type=_seed, default=11, metavar="N", help="seed of all randomness of the run (default 11)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("out"), metavar="DIR", help="folder for the results (default out)"
+    )
     parser.add_argument(
         "--mission", type=Path, action="append", metavar="FILE",
         help="mission file of a spacecraft; several fly together (default: the orbit mission)",
@@ -60,18 +80,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--procedure", metavar="FILE[:FUNCTION]",
-        help="what the operator does, of the first spacecraft, in place of sim.script",
+        help="what the operator of the first spacecraft does, in place of sim.script",
     )  # fmt: skip
     parser.add_argument(
         "--fault", type=_fault, action="append", default=[], metavar="[NODE:]KIND@S",
-        help=f"plan a fault, of the first spacecraft unless NODE names another; {kinds}",
+        help=f"plan a fault of the first spacecraft, or of NODE; {kinds}",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the summary as JSON, nothing else")
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Raises OrbitnodeError for whatever keeps the run from beginning or ends it early, with the results of the last
-    one in place; and at the end, if an operator's script or procedure failed.
+    """Fly the run and show what came of it.
+
+    Raises OrbitnodeError for whatever keeps the run from beginning or ends it early, with the results of the last run
+    in place; and at the end, if an operator's script or procedure failed.
     """
     begun_s = time.monotonic()
     with ending_asked() as ending:
@@ -99,17 +121,20 @@ class _Flight:
     run: MissionRun | None = None
 
     def what_is_kept(self, folder: Path) -> str:
-        """In one line."""
+        """Say in one line what an interrupted run leaves in `folder`."""
         if self.run is None:
             return f"interrupted before it began; no result in {folder} was touched"
         minutes = f"{self.run.loop.now_ns() / NS / 60:.1f} of {self.run.end_ns / NS / 60:.1f} min"
         out = self.run.out
-        rest = f"{folder} the results of the run before" if out.has_results else f"{folder} no results of a whole run"
-        return f"interrupted after {minutes}; {out.partial} has what came until then, {rest}"
+        whole = "the results of the run before" if out.has_results else "no results of a whole run"
+        return f"interrupted after {minutes}; {out.partial} has what came until then, {folder} {whole}"
 
 
 def _prepare(args: argparse.Namespace, ending: EndingAsked) -> MissionRun:
-    """Everything that can be found wrong before a file is written, and then the run. Raises OrbitnodeError."""
+    """Look for everything that can be found wrong before a file is written, then build the run.
+
+    Raises OrbitnodeError.
+    """
     faults: list[PlannedFault] = args.fault
     procedure = None if args.procedure is None else load_file(args.procedure)
     missions = [
@@ -134,7 +159,7 @@ def _prepare(args: argparse.Namespace, ending: EndingAsked) -> MissionRun:
 
 
 def _fly_to_the_end(run: MissionRun, console: PlainConsole, ending: EndingAsked) -> None:
-    """Boot, fly, and end in order, with every process given back; raises KeyboardInterrupt if that was asked for."""
+    """Boot, fly and end in order, with every process given back; raises KeyboardInterrupt if a signal asked for it."""
     try:
         run.start()
         with redirect_stdout(cast("TextIO", PlainStream(sys.stdout))):  # for what an operator's script prints
@@ -147,14 +172,14 @@ def _fly_to_the_end(run: MissionRun, console: PlainConsole, ending: EndingAsked)
 
 def _check_scripts(run: MissionRun) -> None:
     """Raise OrbitnodeError if an operator's script or procedure failed: whoever started the run asked for it."""
-    failures = [(one.name, failure) for one in run.spacecraft for failure in one.ground.script_failures]
+    failures = [(craft.name, failure) for craft in run.spacecraft for failure in craft.ground.script_failures]
     if failures:
         texts = [f"{name}: {failure}" if run.out.is_shared else failure for name, failure in failures]
         raise OrbitnodeError(f"the operator's procedure failed: {'; '.join(texts)}")
 
 
 def _tiles(scenes: Path | None) -> Callable[[int], TileSource]:
-    """What a camera sees, by the seed of its spacecraft. Raises OrbitnodeError for scenes that are no tiles."""
+    """Return what a camera sees, by the seed of its spacecraft; raises OrbitnodeError if `scenes` has no tiles."""
     if scenes is not None:
         folder = FolderSource(scenes)
         return lambda _: folder
@@ -163,35 +188,36 @@ def _tiles(scenes: Path | None) -> Callable[[int], TileSource]:
 
 
 def fly(run: MissionRun, console: PlainConsole, ending: EndingAsked) -> None:
-    """Advance to the end, or until that is asked for, with a live line per spacecraft on a terminal, or one every ten
-    minutes of the run elsewhere.
+    """Advance to the end, or until a signal asks for it, and show progress.
+
+    On a terminal there is a live line per spacecraft, elsewhere a line for each ten minutes of the run.
     """
     total_s = run.end_ns / NS
     columns = (_text("{task.description}"), BarColumn(), _text("{task.fields[state]}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         lines = {
-            progress.add_task(one.name if run.out.is_shared else "orbit", total=total_s, state=""): one
-            for one in run.spacecraft
+            progress.add_task(craft.name if run.out.is_shared else "orbit", total=total_s, state=""): craft
+            for craft in run.spacecraft
         }
-        at_s, told_s = 0.0, 0.0
+        at_s, shown_s = 0.0, 0.0
         while at_s < total_s and not ending.asked:
             at_s = min(total_s, at_s + _STEP_S)
             run.advance(ns(at_s))
-            for line, one in lines.items():
-                progress.update(line, completed=at_s, state=progress_line(one, at_s))
-            if not console.is_terminal and at_s - told_s >= 600:
-                told_s = at_s
-                for one in run.spacecraft:
-                    whose = f"{one.name}: " if run.out.is_shared else ""
-                    console.print(whose + progress_line(one, at_s), soft_wrap=True)
+            for line, craft in lines.items():
+                progress.update(line, completed=at_s, state=progress_line(craft, at_s))
+            if not console.is_terminal and at_s - shown_s >= _PROGRESS_S:
+                shown_s = at_s
+                for craft in run.spacecraft:
+                    whose = f"{craft.name}: " if run.out.is_shared else ""
+                    console.print(whose + progress_line(craft, at_s), soft_wrap=True)
 
 
 def _text(form: str) -> TextColumn:
-    return TextColumn(form, markup=False)
+    return TextColumn(form, markup=False)  # names may have brackets
 
 
 def progress_line(run: SpacecraftRun, at_s: float) -> str:
-    """One line: time, Sun, contact, charge, heat, tiles, frames."""
+    """Return one line: time, Sun, contact, charge, temperature, tiles, frames."""
     sun = "sun    " if run.world.sun_frac(run.loop.now_ns()) > 0.5 else "eclipse"
     contact = "contact" if run.station.in_contact else "       "
     tiles = payload_progress(run.spacecraft.node)
@@ -203,16 +229,18 @@ def progress_line(run: SpacecraftRun, at_s: float) -> str:
 
 
 def _write(run: MissionRun, facts: RunFacts, ending: EndingAsked) -> tuple[dict[str, Any], Table]:
-    """Write what came of each spacecraft and of all, and put it in place; the summary, and the table that closes the
-    run. Raises OrbitnodeError, KeyboardInterrupt.
+    """Write what came of each spacecraft and of all, and put it in place.
+
+    Returns the summary, and the table that closes the run. Raises OrbitnodeError, and KeyboardInterrupt if a signal
+    asked for the end.
     """
-    summaries = {one.name: summarise(one, facts) for one in run.spacecraft}
-    for one in run.spacecraft:
+    summaries = {craft.name: summarise(craft, facts) for craft in run.spacecraft}
+    for craft in run.spacecraft:
         ending.check()
-        one.out.write_text("dictionary.xml", xtce_document(one.dictionary))
-        one.out.write_json("dictionary.json", one.dictionary.document())
-        one.out.write_json("summary.json", summaries[one.name])
-        report(one, summaries[one.name], one.out.path("report.html"))
+        craft.out.write_text("dictionary.xml", xtce_document(craft.dictionary))
+        craft.out.write_json("dictionary.json", craft.dictionary.document())
+        craft.out.write_json("summary.json", summaries[craft.name])
+        report(craft, summaries[craft.name], craft.out.path("report.html"))
     whole: dict[str, Any] = summaries[run.spacecraft[0].name]
     title, caption = str(whole["mission"]), ""
     if run.out.is_shared:
@@ -229,17 +257,17 @@ def _write(run: MissionRun, facts: RunFacts, ending: EndingAsked) -> tuple[dict[
 
 
 def _show(run: MissionRun, whole: dict[str, Any], table: Table, *, as_json: bool) -> None:
-    """What came of the run, on stdout; on stderr what is not as it was asked for."""
-    told = PlainConsole(stderr=True, quiet=as_json)
-    for one in run.spacecraft:
-        if one.out.log.fault:
-            told.print(f"{one.out.path('node.log')} is not whole: {one.out.log.fault}", soft_wrap=True)
+    """Print what came of the run on stdout, and on stderr what is not as it should be."""
+    notices = PlainConsole(stderr=True, quiet=as_json)
+    for craft in run.spacecraft:
+        if craft.out.log.fault:
+            notices.print(f"{craft.out.path('node.log')} is not whole: {craft.out.log.fault}", soft_wrap=True)
     if as_json:
         print(json_text(whole, indent=2))
         return
     PlainConsole().print(table)
-    for one in run.spacecraft:
-        print(plain(f"report: {one.out.path('report.html')}"))
+    for craft in run.spacecraft:
+        print(plain(f"report: {craft.out.path('report.html')}"))
 
 
 def _orbits(text: str) -> float:

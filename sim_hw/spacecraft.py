@@ -1,5 +1,19 @@
 """One simulated spacecraft over all its boots: the world around it, its disk, its camera, and the node in it."""
 
+# Lives of a node:
+#
+#     off      --boot----------------------------------> up      on what the disk holds
+#     up       --power cut (plan, disk, `cut_power`)---> off     and a reboot is put on the loop, REBOOT_S later
+#     up       --the node gives up (Platform.stop)-----> off     the same, as a supervisor would do it
+#     up       --shut_down-----------------------------> off     the end of the run, no reboot
+#
+# What survives: the disk, as far as it was synced; the world, in which the battery goes on; the camera's count; the
+# modems, which are off meanwhile. The node object does not survive, nor anything it counted: `on_down` is the last
+# chance to read it.
+#
+# Random numbers come from the spacecraft's own generator in a fixed order (disk, then one seed per boot), so a further
+# boot shifts nothing for the disk.
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -27,11 +41,12 @@ from sim_hw.world.world import World
 class SimRadio(Radio, Protocol):
     """A modem that hears nothing while the spacecraft has no power."""
 
-    def set_power(self, on: bool) -> None: ...
+    def set_power(self, on: bool) -> None:
+        """Switch the receiver; without power nothing is heard."""
 
 
 class Spacecraft:
-    """Boots the node, cuts its power where the fault plan or the disk says so, and boots it again.
+    """Boots the node, cuts its power when the fault plan or the disk says so, and boots it again.
 
     `on_boot(node)` and `on_down(node)` are called around each life of a node; after `on_down` it is gone.
     """
@@ -74,7 +89,7 @@ class Spacecraft:
             loop.call_at(ns(fault.at_s), partial(self._cut_as_planned, fault))
 
     def boot(self) -> Node:
-        """Build a node on what the disk holds. Raises what flight.node.build raises."""
+        """Build a node on what the disk holds; raises what flight.node.build raises."""
         assert self.node is None, "already running"
         platform = SimPlatform(
             self.mission.node.name,
@@ -98,19 +113,21 @@ class Spacecraft:
         return self.node
 
     def cut_power(self) -> None:
-        """Power off now, and on again ten seconds later. A spacecraft that is off stays so."""
+        """Cut the power now and boot again ten seconds later. Nothing happens to a spacecraft that is off."""
         if self.node is not None:
             self.disk.cut()
             self.power_lost()
 
     def _cut_as_planned(self, fault: PlannedFault) -> None:
+        # A spacecraft that is off when its cut is due is not struck, and the plan says that it did not happen.
         if self.node is not None:
             self.faults.take_this(fault, self.loop.now_ns())
         self.cut_power()
 
     def run_until(self, end_ns: int) -> None:
-        """The loop up to `end_ns` for a spacecraft that is alone on it, over power cuts that its disk makes at a chosen
-        operation.
+        """Run the loop up to `end_ns`, over power cuts of the disk, for a spacecraft that is alone on it.
+
+        Raises PowerCut of another spacecraft's disk.
         """
         while self.loop.now_ns() < end_ns:
             try:
@@ -121,24 +138,25 @@ class Spacecraft:
                 self.power_lost()
 
     def power_lost(self) -> None:
-        """The disk has cut the power: take the node down, and boot it again ten seconds later."""
+        """Take the node down, whose disk has lost its power, and boot it again ten seconds later."""
         self.shut_down()
         for radio in self._radios.values():
             radio.set_power(False)
+        # Switches fall open with the power; what each took up to now is integrated first.
         self.world.advance(self.loop.now_ns())
         for load in ("payload", "radio", "heater"):
             self.world.set_switch(load, False)
         self.loop.call_at(self.loop.now_ns() + ns(REBOOT_S), self._reboot)
 
     def shut_down(self) -> None:
-        """The run is over: give back processes."""
+        """Take the node down and give its processes back."""
         if self.node is not None:
             node, self.node = self.node, None
-            self._on_down(node)
+            self._on_down(node)  # before it is closed: what it has counted is still there
             node.close()
 
     def _stop(self) -> None:
-        """The node gave up: as a supervisor would, let its present step end and start it anew."""
+        """Let the present step of a node that gave up end, then start it again, as a supervisor would."""
         self.loop.call_at(self.loop.now_ns(), self.cut_power)
 
     def _reboot(self) -> None:

@@ -4,6 +4,14 @@ With the others of the run it shares the loop, and an archive and a digest in wh
 Nothing of it depends on who else flies.
 """
 
+# The order in which generators are drawn from is part of what a seed means: a draw more, or two that change places, and
+# every digest is another one. `Random(seed)` is drawn by the air of the first link, then by the spacecraft. Whatever
+# came later has a generator of its own, seeded by its name: each further link, and the ground.
+#
+# The ground hears the way down with its delay and errors, and has nothing else: summary and report take from the
+# archive what the ground received, and from the lives (sim_hw/lives.py) what the node had counted. That the two can be
+# held against each other is what makes the summary's sums worth something.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -49,14 +57,14 @@ from sim_hw.world.channel import ChannelConfig
 from sim_hw.world.scenes import TileSource
 from sim_hw.world.world import World
 
-REAL_SCHEMES = ("serial", "udp")  # what stands behind them has a time of its own
-_MODEM_UNITS = 4
+REAL_SCHEMES = ("serial", "udp")  # what is behind them has a time of its own, which is not virtual
+_MODEM_UNITS = 4  # in the modem's buffer: enough to keep the line busy between two steps of the radio task
 _CARRIER_BPS = 16_000  # of the way up of a simplex link, over which nothing is sent
 
 
 @dataclass(frozen=True, slots=True)
 class SharedParts:
-    """What all spacecraft of one run share. `digest` takes what each enters, `end_ns` is when the run ends."""
+    """What all spacecraft of one run share. `digest` takes what each of them enters, `end_ns` is the end of the run."""
 
     loop: VirtualLoop
     archive: Archive
@@ -65,18 +73,19 @@ class SharedParts:
 
 
 class SpacecraftRun:
-    """See the head of the file. `start` it, let the loop run, `finish` it; the rest is for the summary and the report.
+    """One spacecraft in a run. `start` it, let the loop run, `finish` it; then read it for the summary and the report.
 
-    seed: of all that is random about this spacecraft.
+    `seed` is of all that is random about this spacecraft.
     """
 
     def __init__(
         self, mission: Mission, source: TileSource, out: OutputFolder, shared: SharedParts, *, seed: int,
         faults: FaultPlan, procedure: Procedure | None = None,
     ) -> None:  # fmt: skip
-        """`procedure` is the operator's, in place of the mission's script.
+        """Build everything, without booting the node.
 
-        Raises OrbitnodeError, HalError or SetupError, each naming what is missing or wrong.
+        `procedure` is the operator's, in place of the mission's script. Raises OrbitnodeError, HalError or SetupError,
+        each naming what is missing or wrong.
         """
         self.mission = mission
         self.name = mission.node.name
@@ -112,7 +121,10 @@ class SpacecraftRun:
         self._procedure = load_named(self.config.script) if procedure is None else procedure
 
     def _open_air(self, link: LinkSection, random: Random, name: str) -> Air:
-        """The air of one link, with the passes of the run. A simplex link has a way up all the same: the carrier."""
+        """Return the air of one link, with the passes of the run on the loop.
+
+        A simplex link has a way up all the same: the carrier tells the node that a station sees it.
+        """
         config = self.config
         # A shallow modem buffer keeps the way from a report to the ground short.
         buffer_octets = _MODEM_UNITS * link.config.unit_octets
@@ -146,7 +158,7 @@ class SpacecraftRun:
         )
 
     def _build_station(self, epoch: int) -> GroundStation:
-        """The ground, listening to the further links beside its own."""
+        """Return the ground, which listens to the further links beside its own."""
         return GroundStation(
             self.dictionary,
             self.session,
@@ -171,7 +183,7 @@ class SpacecraftRun:
         if self._has_ended:
             return
         self._has_ended = True
-        self.ended_alive = self.spacecraft.node is not None
+        self.ended_alive = self.spacecraft.node is not None  # else the run ended between a power cut and its reboot
         try:
             self.spacecraft.shut_down()
             self.world.advance(self.loop.now_ns())
@@ -181,12 +193,13 @@ class SpacecraftRun:
 
     @property
     def still_up(self) -> list[Life]:
-        """The last life, where the node was still up at the end of the run: what it held is pending, not lost."""
+        """The last life if the node was still up at the end of the run: what it held is pending, not lost."""
         return self.lives[-1:] if self.ended_alive else []
 
     def _path_delay_ns(self, now_ns: int) -> int:
-        """A frame that arrives was sent, bit by bit, and then took its light time. The inner code's decoder gives the
-        end of a unit when the next one has come.
+        """Return how long before its arrival a frame began to be sent: its own time on the air, and the light time.
+
+        The decoder of the inner code gives the end of a unit only when the next one has come: one unit time more.
         """
         config = self.session.config
         units = 2 if config.convolutional else 1
@@ -195,20 +208,21 @@ class SpacecraftRun:
     def _tai_ns(self) -> int:
         return self.world.start_tai_ns + self.loop.now_ns()
 
-    def _heard(self, change: Change, thing: object) -> None:
-        """The ground's streams, in order of reception."""
-        if change is Change.FRAME and isinstance(thing, FrameReceived):
-            self.out.frames.write(thing.raw)
-        elif change is Change.PACKET and isinstance(thing, Packet):
-            self.out.packets.write(thing.octets)
+    def _heard(self, change: Change, news: object) -> None:
+        """Write the ground's streams, in order of reception."""
+        if change is Change.FRAME and isinstance(news, FrameReceived):
+            self.out.frames.write(news.raw)
+        elif change is Change.PACKET and isinstance(news, Packet):
+            self.out.packets.write(news.octets)
 
     def _went_down(self, node: Node) -> None:
         self.lives.append(Life.of(node, payload_account(node), self.loop.now_ns()))
 
 
 def check_spacecraft(mission: Mission, *, scripted: bool) -> None:
-    """Raise OrbitnodeError if what the mission names for its run cannot be used: the profile, and if the operator is
-    `scripted` by the mission, the script.
+    """Raise OrbitnodeError if what the mission names for its run cannot be used.
+
+    That is the profile, and the script if the operator is `scripted` by the mission.
     """
     config: SimConfig = mission.sections["sim"]
     if scripted:
@@ -217,9 +231,10 @@ def check_spacecraft(mission: Mission, *, scripted: bool) -> None:
 
 
 def run_faults(mission: Mission, *, scripted: bool) -> list[Fault]:
-    """What of the mission cannot be in a run, each with its key: devices that are real or not there, the profile, what
-    apps lack, and if the operator is `scripted` by the mission, the script. A section that cannot be read is None, and
-    has been told of.
+    """Return what of the mission cannot be in a run, each fault with its key.
+
+    Looked at are devices that are real or do not exist, the profile, what apps lack, and the script if the operator is
+    `scripted` by the mission. A section that could not be read is None, and is a fault already.
     """
     found = boot_faults(mission.apps)
     config: SimConfig | None = mission.sections["sim"]
@@ -239,22 +254,23 @@ def run_faults(mission: Mission, *, scripted: bool) -> list[Fault]:
 
 
 def _device_fault(key: str, url: str) -> str:
-    """Why the device that `key` names cannot be in a run, "" if it can."""
+    """Return why the device that `key` names cannot be in a run, "" if it can."""
     scheme, _, address = url.partition(":")
     if scheme in REAL_SCHEMES:
         return "a real device; `orbitnode run` flies simulated ones, such as sim:NAME"
     known = ADDRESSES.get(key, (address,))
     if scheme == "sim" and address not in known:
-        return f"a simulated device that there is not, have {', '.join(f'sim:{one}' for one in known)}"
+        return f"not a simulated device, have {', '.join(f'sim:{name}' for name in known)}"
     return ""
 
 
 def cpu_profile(mission: Mission, name: str) -> CpuProfile | None:
-    """The profile beside the mission file, or beside the missions that come with orbitnode; None without a name.
+    """Load the profile beside the mission file, or beside the missions that come with orbitnode; None without a name.
 
     Raises SetupError.
     """
     if not name:
         return None
     beside = mission.path.parent / name
+    # If neither is there, the fault names the one beside the mission.
     return CpuProfile.load(beside if beside.exists() or not (MISSIONS / name).exists() else MISSIONS / name)

@@ -1,12 +1,21 @@
 """The command `orbitnode bench`: runs every tests/bench/bench_*.py of the checkout, ours beside other people's code.
 
-Such a file offers `BENCHES`, a tuple of `Bench` and `Survey`. A `Bench` is a race: ours and the peer are timed in
-turns in one process, so that what else the machine does meets both; its row's `ratio` is the median over the turns of
-ours / peer in units of work per second. A `Survey` measures in its own way, such as by processes of its own, and gives
-as many rows as it likes, each made by `at_least`, `at_most` or `shown`. In every row more is better for the `ratio`,
-and the row is `ok` where it reaches its `floor`. Absolute figures are not compared between machines, unless the peer
-is called a limit.
+Such a file offers `BENCHES`, a tuple of `Bench` and `Survey`. A `Bench` is a race: ours and the peer do the same work.
+A `Survey` measures in its own way, such as by processes of its own, and gives as many rows as it likes, each made by
+`at_least`, `at_most` or `shown`. In every row more is better for the `ratio`, and the row is `ok` if it reaches its
+`floor`.
 """
+
+# Why ratios and floors: absolute figures of this machine say nothing about another one, and little about the same one
+# an hour later. Two programs timed on one machine in one minute are comparable, so what is held by a floor is the ratio
+# of ours to a peer. A peer may be called a limit, such as a line rate: then the absolute figure counts.
+#
+# Why turns: ours and the peer are timed alternately, TURNS times TURN_S each, in one process. What else the machine
+# does then meets both, and the median of the turns' ratios forgets the ones it met alone. TURN_S is long against the
+# clock's resolution, and the whole race takes half a second.
+#
+# `prepare` makes the input and imports the peer outside the measured time; a peer that is not installed is a fault that
+# says what to install, never a row that is left out in silence.
 
 from __future__ import annotations
 
@@ -25,17 +34,17 @@ from flight.core.errors import OrbitnodeError, SetupError, UsageError
 from flight.core.nanoseconds import NS
 from flight.text.plain_text import json_text, plain
 
-HELP = "measure our parts beside those of others; fail where a floor is missed"
+HELP = "measure our parts beside those of others; fail if one misses its floor"
 
 FOLDER = Path(__file__).resolve().parents[2] / "tests" / "bench"
 TURNS = 11
 TURN_S = 0.02
-RATIO_MAX = 9999.0  # for a cost of nothing
+RATIO_MAX = 9999.0  # if the other side cost nothing that could be measured
 _COMPILE_S = 60.0
 
 
 class BenchError(OrbitnodeError):
-    """A benchmark is not there, or cannot be run as asked."""
+    """Raised if a benchmark is not there, or cannot be run as asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,7 @@ class Race:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """One row to be: `prepare` makes the input and imports the peer, outside the measured time."""
+    """One race, which makes one row. `prepare` makes the input and imports the peer, outside the measured time."""
 
     name: str
     peer_name: str
@@ -60,7 +69,7 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One measured row; `ours` and `peer` in `unit`. `note`: what whoever reads the row must know."""
+    """One measured row; `ours` and `peer` in `unit`. `note` is what a reader of the row must know."""
 
     name: str
     ours: float
@@ -75,9 +84,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Rows of one measurement. `measure` is told whether to be brief: shorter, with figures that say less.
+    """Rows of one measurement. `measure(brief)` is shorter if brief, and its figures say less then.
 
-    long: it takes so long that being brief shortens it, and its rows say so then.
+    long: it takes so long that being brief shortens it; its rows are then marked as brief.
     """
 
     name: str
@@ -92,7 +101,7 @@ def at_least(
     name: str, ours: float, peer: float, peer_name: str, unit: str, floor: float, *, ratio: float | None = None,
     note: str = "",
 ) -> Row:  # fmt: skip
-    """A row of which more is better. ratio: ours / peer where it is not given."""
+    """Make a row of which more is better. ratio: ours / peer if it is not given."""
     if ratio is None:
         ratio = min(ours / peer, RATIO_MAX) if peer > 0 else RATIO_MAX
     return Row(name, ours, peer, peer_name, unit, ratio, floor, ratio >= floor, note)
@@ -102,47 +111,48 @@ def at_most(
     name: str, ours: float, peer: float, peer_name: str, unit: str, floor: float = 1.0, *,
     ratio: float | None = None, note: str = "",
 ) -> Row:  # fmt: skip
-    """A row of which less is better: a cost beside a peer's, or beside a limit. ratio: peer / ours."""
+    """Make a row of which less is better: a cost beside a peer's, or beside a limit. ratio: peer / ours."""
     if ratio is None:
         ratio = min(peer / ours, RATIO_MAX) if ours > 0 else RATIO_MAX
     return Row(name, ours, peer, peer_name, unit, ratio, floor, ratio >= floor, note)
 
 
 def shown(row: Row) -> Row:
-    """The row without a floor: for information beside others."""
+    """Return the row without a floor: for information beside others."""
     return replace(row, floor=0.0, ok=True)
 
 
 def quantile(values: Sequence[float], q: float) -> float:
-    """The least of `values` that a share of at least `q` of them does not exceed. NaN where there are none."""
+    """Return the least of `values` that a share of at least `q` of them does not exceed, or NaN without any."""
     if not values:
         return math.nan
     return sorted(values)[max(0, math.ceil(q * len(values)) - 1)]
 
 
 def output_of(command: Sequence[str | Path], timeout_s: float) -> str:
-    """What a program prints. Raises BenchError, with the last line of its stderr, where it fails or takes too long."""
+    """Return what a program prints; raises BenchError, with the last line of its stderr, if it fails or is too slow."""
     words = [str(word) for word in command]
     try:
-        made = subprocess.run(words, capture_output=True, text=True, timeout=timeout_s, check=False)
+        process = subprocess.run(words, capture_output=True, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
         raise BenchError(f"{' '.join(words)}: not done within {timeout_s:g} s") from None
-    if made.returncode != 0:
-        said = made.stderr.strip().rpartition("\n")[2]
-        raise BenchError(f"{' '.join(words)}: exit status {made.returncode}{said and ': '}{said}")
-    return made.stdout
+    if process.returncode != 0:
+        last_line = process.stderr.strip().rpartition("\n")[2]
+        raise BenchError(f"{' '.join(words)}: exit status {process.returncode}{last_line and ': '}{last_line}")
+    return process.stdout
 
 
 def compiled(source: Path, folder: Path, *options: str) -> Path:
-    """The program of one C source, built into `folder`. Raises SetupError where there is no compiler for it."""
+    """Build the program of one C source into `folder`; raises SetupError if it cannot be built."""
     program = folder / source.stem
     command = ["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", str(source), "-o", str(program), *options]
     try:
-        made = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_S, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_S, check=False)
     except FileNotFoundError:
         raise SetupError("no C compiler (cc) for the program to compare with; Debian: apt-get install gcc") from None
-    if made.returncode != 0:
-        reason = next((line for line in made.stderr.splitlines() if "error" in line), f"exit status {made.returncode}")
+    if process.returncode != 0:
+        errors = (line for line in process.stderr.splitlines() if "error" in line)
+        reason = next(errors, f"exit status {process.returncode}")
         raise SetupError(f"cc cannot build {source}: {reason}")
     return program
 
@@ -155,12 +165,12 @@ def _per_call_s(call: Callable[[], object], calls: int) -> float:
 
 
 def _calls_in_a_turn(call: Callable[[], object]) -> int:
-    call()
+    call()  # the first one pays for caches and lazy imports
     return max(1, int(TURN_S / max(_per_call_s(call, 1), 1e-9)))
 
 
 def measure(bench: Measured, brief: bool = False) -> Sequence[Row]:
-    """Run one bench. A missing peer raises SetupError that says what to install."""
+    """Run one bench; raises SetupError, which says what to install, if the peer is missing."""
     try:
         if isinstance(bench, Survey):
             rows = bench.measure(brief)
@@ -178,6 +188,7 @@ def _joined(*notes: str) -> str:
 def _run_race(bench: Bench, race: Race) -> Row:
     calls = _calls_in_a_turn(race.ours), _calls_in_a_turn(race.peer)
     turns = [(_per_call_s(race.ours, calls[0]), _per_call_s(race.peer, calls[1])) for _ in range(TURNS)]
+    # The median of the ratios, not the ratio of the medians: a turn in which the machine was busy slows both down.
     ratio = median(peer_s / ours_s for ours_s, peer_s in turns)
     ours = race.amount / median(ours_s for ours_s, _ in turns)
     peer = race.amount / median(peer_s for _, peer_s in turns)
@@ -185,7 +196,7 @@ def _run_race(bench: Bench, race: Race) -> Row:
 
 
 def find_benches(folder: Path) -> list[Measured]:
-    """The benches of every bench_*.py in `folder`, in order of file and place."""
+    """Return the benches of every bench_*.py in `folder`, in order of file and place; raises BenchError."""
     paths = sorted(folder.glob("bench_*.py"))
     if not paths:
         raise BenchError(f"no benchmarks in {folder}; they are part of the checkout, not of the installed package")
@@ -201,16 +212,16 @@ def find_benches(folder: Path) -> list[Measured]:
 
 
 def choose(benches: Sequence[Measured], names: Sequence[str]) -> list[Measured]:
-    """Those whose name starts with one of `names`; all where none is given."""
+    """Return those whose name starts with one of `names`, or all without any; raises UsageError for an unknown one."""
     for name in names:
         if not any(bench.name.startswith(name) for bench in benches):
             known = ", ".join(sorted({bench.name for bench in benches}))
-            raise UsageError(f"no benchmark {name!r}, there are: {known}")
+            raise UsageError(f"no benchmark {name!r}, have {known}")
     return [bench for bench in benches if not names or any(bench.name.startswith(name) for name in names)]
 
 
 def table(rows: Iterable[Row]) -> Iterator[str]:
-    """The rows as lines of text, each as soon as it is measured."""
+    """Yield the rows as lines of text, each as soon as it is measured."""
     yield f"{'benchmark':<26} {'ours':>10} {'peer':>10}  {'unit':<12} {'ratio':>7} {'floor':>6}      peer"
     for row in rows:
         verdict = "ok" if row.ok else "LOW"
@@ -223,6 +234,7 @@ def table(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `orbitnode bench` to its parser."""
     parser.add_argument(
         "names", nargs="*", metavar="NAME",
         help="only benchmarks whose name starts so; `profile` alone measures the node's tasks, for virtual time",
@@ -231,16 +243,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON list of rows instead of a table")
     group = parser.add_argument_group("profile")
     group.add_argument("-o", "--out", type=Path, default=Path("out", "cpu_profile.json"), metavar="FILE",
-                       help="where the profile goes (default %(default)s)")  # fmt: skip
+                       help="file for the profile (default %(default)s)")  # fmt: skip
     group.add_argument("--seconds", type=float, default=60.0, metavar="N", help="how long the node flies (default 60)")
     group.add_argument("--mission", type=Path, metavar="FILE", help="mission file (default: the orbit mission)")
 
 
 def execute(args: argparse.Namespace) -> int:
+    """Run the benchmarks, or the profile; return 1 if a row misses its floor. Raises OrbitnodeError."""
     if not math.isfinite(args.seconds):
         raise UsageError(f"--seconds {args.seconds:g}, should be a number")
     if args.names == ["profile"]:
-        from sim_hw.bench import profile
+        from sim_hw.bench import profile  # it imports a node and a ground, of which the others need nothing
 
         return profile.run(args.mission or profile.DEFAULT_MISSION, args.out, args.seconds)
     rows: list[Row] = []

@@ -1,8 +1,19 @@
 """`orbitnode sim`: the spacecraft's board emulated in real time on the other side of a pseudo-terminal. Edge code.
 
-The world (orbit, Sun, power, heat) runs at `--speed` times real time and answers the board protocol, so that a
-node with the serial driver cannot tell it from a board on a wire.
+The world (orbit, Sun, power, heat) runs at `--speed` times real time and answers the board protocol, so that a node
+with the serial driver cannot tell it from a board on a wire.
 """
+
+# Here the physics of sim_hw/world meets real time. One thread: wait for octets for ADVANCE_S at most, move the world to
+# the present, answer. The world does not care how unevenly it is moved, so nothing has to be on time.
+#
+# The line is a pseudo-terminal: the node's driver sets it up, polls it and loses it as it would a serial port. Its
+# device has another name each time (/dev/pts/N), so a symbolic link gives it a stable one. Who owns the link is said by
+# a lock on the file beside it, which the kernel drops with the process: a link that a killed emulator left behind can
+# be taken over, one that is served cannot.
+#
+# Whatever the node does, the emulator goes on: a node that does not read loses answers (`overruns`), as on a real line
+# without flow control, and the next one that opens the device finds the board as it is.
 
 from __future__ import annotations
 
@@ -34,17 +45,17 @@ from sim_hw.world.world import World, WorldConfig
 
 HELP = "emulate the spacecraft's board on a serial line (pseudo-terminal)"
 LOOP = True
-ADVANCE_S = 0.1
-STATUS_S = 1.0
-STATUS_QUIET_S = 60.0
+ADVANCE_S = 0.1  # the world moves at least so often; its own steps are of one second
+STATUS_S = 1.0  # between two lines on a terminal
+STATUS_QUIET_S = 60.0  # and in a log
 
 
 class Wire:
-    """A pseudo-terminal under a stable name. The lock beside the link tells a live emulator from a dead one's.
+    """A pseudo-terminal under a stable name. The lock beside the link tells a live emulator's from a dead one's.
 
     The default name is in a folder of the system's temporary one, in which every user may put what they like. So the
     folder is made for this user alone, one that belongs to somebody else is not used, and no link is written through.
-    Raises SetupError where the link cannot be had.
+    Raises SetupError if the link cannot be had.
     """
 
     def __init__(self, link: str | Path) -> None:
@@ -73,24 +84,25 @@ class Wire:
                 f"{self.link} is served by another emulator (process {holder}); end it or choose another --link"
             ) from None
         if self.link.exists() and not self.link.is_symlink():
-            raise SetupError(f"{self.link} is there and no link of an emulator; remove it or choose another --link")
-        with suppress(OSError):  # a full disk: who serves it is a courtesy
+            raise SetupError(f"{self.link} exists and is not a link of an emulator; remove it or choose another --link")
+        with suppress(OSError):  # a full disk: the process id is for the message above alone, the lock is what counts
             os.ftruncate(self._lock, 0)
             os.write(self._lock, b"%d\n" % os.getpid())
 
     def _connect(self, undo: ExitStack) -> None:
-        # The far end is kept open here as well, or each closing by the node would read as a broken line.
+        # The far end is kept open here as well, or whenever the node closes it a read here would fail (EIO).
         self.fileno, self._far = os.openpty()
         for fileno in (self.fileno, self._far):
             undo.callback(os.close, fileno)
-        tty.setraw(self._far)
+        tty.setraw(self._far)  # no echo and no line editing before the node's driver has set it up
         os.set_blocking(self.fileno, False)
         self.device = os.ttyname(self._far)
         self.link.unlink(missing_ok=True)
         self.link.symlink_to(self.device)
 
     def close(self) -> None:
-        # The lock's file stays: removed, two later emulators could each hold a lock of their own.
+        """Take the link away and give the terminal back."""
+        # The lock's file stays: if it were removed, two later emulators could each hold a lock on a file of their own.
         self.link.unlink(missing_ok=True)
         for fileno in (self.fileno, self._far, self._lock):
             os.close(fileno)
@@ -103,7 +115,7 @@ class Wire:
 
 
 def _make_own_folder(folder: Path) -> None:
-    """Make it for this user alone, if it is not there. Raises OSError, also for one that another user has put there."""
+    """Make it for this user alone, if it is not there; raises OSError, also if another user has put one there."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700)
@@ -116,7 +128,8 @@ def _make_own_folder(folder: Path) -> None:
 
 
 def _open_lock(path: Path) -> int:
-    """The lock's file, made if it is not there. Raises OSError, also for what is not a file of this user's own."""
+    """Open the lock's file, made if it is not there; raises OSError, also for what is not a file of this user's own."""
+    # Without following links, and without waiting for the other end if it is a pipe that somebody has put there.
     fileno = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     found = os.fstat(fileno)
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_uid != os.geteuid():
@@ -138,6 +151,7 @@ class Emulator:
 
     def run(self, report: bool = False) -> None:
         """Serve until `stopping`; `report` shows the state on stdout."""
+        # A random boot number, so that a host notices that this is another start of the board.
         server = BoardServer(WorldBoard(self.world), int.from_bytes(os.urandom(2)))
         begin_ns = time.monotonic_ns()
         shown_ns = 0
@@ -184,16 +198,17 @@ class Emulator:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `orbitnode sim` to its parser."""
     parser.add_argument("--mission", type=Path, default=MISSIONS / "bench.toml", metavar="FILE",
                         help="mission file, for the world and the link (default: the bench mission)")  # fmt: skip
-    parser.add_argument("--link", help="name under which the line is found (default: the path of the mission's EPS)")
-    parser.add_argument("--speed", type=float, default=1.0, help="seconds of the world in a second (default 1)")
+    parser.add_argument("--link", help="path of the serial line (default: that of the mission's EPS)")
+    parser.add_argument("--speed", type=float, default=1.0, help="seconds of the world per second (default 1)")
     parser.add_argument("--start", type=float, default=0.0, metavar="MIN", help="minutes into the orbit at the start")
     parser.add_argument("--charge", type=float, metavar="FRAC", help="state of charge at the start, 0 to 1")
 
 
 def board_path(mission: Mission) -> str:
-    """Where the mission looks for its board; raises SetupError where its EPS is not on a serial line."""
+    """Return the path at which the mission looks for its board; raises SetupError if its EPS has no serial line."""
     scheme, _, path = mission.drivers.eps.partition("?")[0].partition(":")
     if scheme != "serial" or not path:
         raise SetupError(
@@ -204,18 +219,18 @@ def board_path(mission: Mission) -> str:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """0 after a signal that ends it; raises SetupError for whatever keeps it from running."""
+    """Emulate until a signal ends it, and return 0; raises SetupError for whatever keeps it from running."""
     with diverted():
         return _emulate(args)
 
 
 def _emulate(args: argparse.Namespace) -> int:
     if not 0.0 < args.speed <= 1000.0:
-        raise UsageError(f"--speed {args.speed:g}, should be above 0 and at most 1000")
+        raise UsageError(f"--speed is {args.speed:g}, should be above 0 and at most 1000")
     if not 0.0 <= args.start <= 10_000.0:
-        raise UsageError(f"--start {args.start:g}, should be 0 to 10000 minutes")
+        raise UsageError(f"--start is {args.start:g}, should be 0 .. 10000 minutes")
     if args.charge is not None and not 0.0 <= args.charge <= 1.0:
-        raise UsageError(f"--charge {args.charge:g}, should be 0 to 1")
+        raise UsageError(f"--charge is {args.charge:g}, should be 0 .. 1")
     mission = load(args.mission, {"sim": SimConfig})
     config: WorldConfig = mission.sections["sim"].world
     if args.charge is not None:

@@ -1,9 +1,20 @@
 """`orbitnode bench profile`: what steps of the node's tasks cost on this machine, for virtual time. Edge code.
 
 The node flies in this process as `orbitnode flight` would: LinuxPlatform, the emulated board (`orbitnode sim`) behind a
-pseudo-terminal, and UDP on the loopback, with a ground station at the other end that sends a command a second. The
-station is served by the node's loop between steps: what it costs is not the node's. There is no camera.
+pseudo-terminal, and UDP on the loopback, with a ground station at the other end that sends one command per second.
+There is no camera.
 """
+
+# What is measured is the scheduler's own histogram of step lengths, the same that telemetry carries. So the profile
+# says what a step costs this node with this storage and these drivers, not what a function costs in a loop.
+#
+# The ground station is served by the node's loop between steps. It shares the processor with the node but not the
+# histogram: its cost is not the node's. A second process would be cleaner and would make a run depend on how two
+# processes are scheduled.
+#
+# A node without traffic would have nothing to do, so the ground sends one command per second, of those that change
+# nothing about how the node flies. Without a camera the payload is idle: inference runs in worker processes and is not
+# part of a step anyway.
 
 from __future__ import annotations
 
@@ -37,16 +48,16 @@ from sim_hw.machine.cpu_profile import CpuProfile
 
 DEFAULT_MISSION = MISSIONS / "orbit.toml"
 SECONDS_MIN, SECONDS_MAX = 1.0, 86_400.0
-_TIMER_NS = 100_000_000
+_TIMER_NS = 100_000_000  # between two looks of the ground at its timers: COP-1's are of seconds
 _COMMAND_NS = NS
 # What is sent while measuring: nothing that changes how the node flies.
 _COMMANDS = ("ping", "report_tasks", "list_jobs")
-_BOARD_S = 20.0
+_BOARD_S = 20.0  # a Python process starts; on a busy machine that takes seconds
 
 
 @contextmanager
 def _board(mission: Path, link: Path) -> Iterator[None]:
-    """`orbitnode sim` as a process of its own, serving `link`. Raises OrbitnodeError where it does not come up."""
+    """Run `orbitnode sim` as a process of its own that serves `link`; raises OrbitnodeError if it does not come up."""
     command = [sys.executable, "-m", "flight.cli", "sim", "--mission", str(mission), "--link", str(link)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -65,12 +76,16 @@ def _board(mission: Path, link: Path) -> Iterator[None]:
 
 
 class _Places:
-    """The ground's sockets and the node's port, all of this process alone. `receive` takes what comes down."""
+    """The ground's sockets and a free port for the node, in use by this process alone.
+
+    `receive` is called with what comes down.
+    """
 
     def __init__(self) -> None:
         self.receive: Callable[[bytes], None] = lambda _: None
         self.down = TelemetryPort(("127.0.0.1", 0), self._take, PortCounters())
         self.up = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        # The node's driver opens its port itself, so a free one is found and let go of again.
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.bind(("127.0.0.1", 0))
             self.node_port: int = probe.getsockname()[1]
@@ -79,7 +94,7 @@ class _Places:
         self.receive(octets)
 
     def close(self) -> None:
-        """Leave the ports."""
+        """Close the sockets."""
         self.down.close()
         self.up.close()
 
@@ -121,7 +136,10 @@ class _Ground:
 
 
 def measure(mission: Mission, seconds: float) -> tuple[CpuProfile, GroundStation]:
-    """Fly `mission` for that long; the profile, and the ground as it was then. Raises OrbitnodeError or HalError."""
+    """Fly `mission` for so many seconds; return the profile, and the ground as it then was.
+
+    Raises OrbitnodeError or HalError.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="orbitnode-profile-") as folder,
         closing(_Places()) as places,
@@ -134,7 +152,7 @@ def measure(mission: Mission, seconds: float) -> tuple[CpuProfile, GroundStation
             try:
                 ground = _Ground(mission, dictionary_of(mission), places, platform)
                 platform.call_at(platform.now_ns() + ns(seconds), platform.stop)
-                if platform.run() is not None:
+                if platform.run() is not None:  # the signal that ended it
                     raise OrbitnodeError("interrupted: nothing was written")
                 return _profile(node), ground.station
             finally:
@@ -144,12 +162,12 @@ def measure(mission: Mission, seconds: float) -> tuple[CpuProfile, GroundStation
 
 
 def _here(mission: Mission, wire: Path, places: _Places) -> Mission:
-    """The mission with its board and its link at places of this process alone."""
+    """Return the mission with its board and its link at places of this process alone."""
     first = mission.links[0]
     link = replace(
         first,
         driver=f"udp:127.0.0.1:{places.down.port}:{places.node_port}",
-        config=replace(first.config, coding="frame"),
+        config=replace(first.config, coding="frame"),  # a datagram is a frame: there is no marker to search for
     )
     board = f"serial:{wire}"
     drivers = replace(
@@ -167,7 +185,7 @@ def _profile(node: Node) -> CpuProfile:
 def run(mission_path: Path, out: Path, seconds: float) -> int:
     """Measure, write `out`, and say what was seen. Raises OrbitnodeError or HalError."""
     if not SECONDS_MIN <= seconds <= SECONDS_MAX:
-        raise UsageError(f"--seconds {seconds:g}, should be in {SECONDS_MIN:g} .. {SECONDS_MAX:g}")
+        raise UsageError(f"--seconds is {seconds:g}, should be {SECONDS_MIN:g} .. {SECONDS_MAX:g}")
     mission = load(mission_path, {"sim": SimConfig})
     print(plain(f"profile: {mission.node.name} flies for {seconds:g} s"), file=sys.stderr, flush=True)
     begun_s = time.monotonic()

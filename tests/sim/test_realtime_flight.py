@@ -239,14 +239,14 @@ def test_what_keeps_a_node_from_flying_is_one_line(bench: Bench) -> None:
 def test_what_the_emulator_refuses(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     file = bench.folder / "file"
     file.write_bytes(b"kept")
-    for link, text in ((file, "is there and no link of an emulator"), (file / "below", "cannot make")):
+    for link, text in ((file, "exists and is not a link of an emulator"), (file / "below", "cannot make")):
         assert cli.main(["sim", "--link", str(link)]) == 1
         said = capsys.readouterr().err
         assert said.startswith("orbitnode: error: ") and said.count("\n") == 1 and text in said, said
     assert file.read_bytes() == b"kept"
     with pytest.raises(SystemExit):
         cli.main(["sim", "--speed", "0"])
-    assert "--speed 0, should be" in capsys.readouterr().err
+    assert "--speed is 0, should be" in capsys.readouterr().err
 
 
 def test_an_absent_ground_does_not_hurt(bench: Bench) -> None:
