@@ -129,7 +129,7 @@ class GroundSegment:
         self._timer = self.loop.call_at(self._timer_ns, self._on_time)
 
     def _script_failed(self, _task: Task, error: BaseException) -> None:
-        if not self.closed:  # else the end of the run cut it short, which is no failure
+        if not self.closed:  # else the end of the run cut it short, and nothing failed
             self.script_failures.append(fault_text(error, self._script_file))
 
 

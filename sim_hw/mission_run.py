@@ -82,7 +82,7 @@ class MissionRun:
             try:
                 self.loop.run_until(end_ns)
             except PowerCut as cut:
-                (struck,) = (one.spacecraft for one in self.spacecraft if one.spacecraft.disk is cut.disk)
+                (struck,) = (craft.spacecraft for craft in self.spacecraft if craft.spacecraft.disk is cut.disk)
                 struck.power_lost()
 
     def finish(self) -> None:
@@ -118,11 +118,11 @@ def check_fleet(missions: Sequence[Mission]) -> None:
                 f"mission {mission.path}: a node of several cannot be called {mission.node.name!r},"
                 " as a file of a run is"
             )
-    for one, other in combinations(missions, 2):
-        both = f"missions {one.path} and {other.path}"
-        if one.node.name == other.node.name:
-            raise SetupError(f"{both} are both of node {one.node.name!r}: give each a node.name of its own")
-        starts = [_start(one), _start(other)]
+    for first, second in combinations(missions, 2):
+        both = f"missions {first.path} and {second.path}"
+        if first.node.name == second.node.name:
+            raise SetupError(f"{both} are both of node {first.node.name!r}: give each a node.name of its own")
+        starts = [_start(first), _start(second)]
         if parse_utc(starts[0]) != parse_utc(starts[1]):
             raise SetupError(f"{both} begin at {' and '.join(starts)}: give both the same sim.world.orbit.start")
 

@@ -73,7 +73,7 @@ def app_telemetry(
     room = PLOTS_MAX
     for name, apid in apps.items():
         structures = []
-        for structure in (one for one in dictionary.structures if one.apid == apid):
+        for structure in (declared for declared in dictionary.structures if declared.apid == apid):
             shown = _of_structure(archive, structure, newest, start_tai_ns, room)
             room -= len(shown.plots)
             structures.append(shown)
@@ -83,7 +83,7 @@ def app_telemetry(
 
 
 def series_of(archive: NodeArchive, parameter: str, name: str, start_tai_ns: int, scale: float = 1.0) -> Series:
-    """Return one parameter over time, each value times `scale`, with a break where packets are missing."""
+    """Return one parameter over time, each value times `scale`, with a break for missing packets."""
     values = [((t - start_tai_ns) / NS, scale * _number(value)) for t, value in archive.series(parameter)]
     steps = [after - before for (before, _), (after, _) in pairwise(values)]
     gap_s = max(_GAP_S, _GAP_PERIODS * median(steps)) if steps else _GAP_S
@@ -148,10 +148,10 @@ def _shown(field: Field, sample: Sample) -> str:
 
 
 def _answers(archive: NodeArchive, newest: Mapping[str, Sample], start_tai_ns: int, room: int) -> list[AppTelemetry]:
-    """The scalars that worker apps answered, of each app together; labels have no curve."""
+    """Return the scalars that worker apps answered, those of one app together; labels have no curve."""
     scalars = [sample for name, sample in sorted(newest.items()) if name.startswith(f"{ANSWER}.")]
     found = []
-    for prefix, samples in groupby(scalars, key=lambda one: one.parameter.rpartition(".")[0]):
+    for prefix, samples in groupby(scalars, key=lambda sample: sample.parameter.rpartition(".")[0]):
         plots: list[Plot] = []
         steady: list[tuple[str, str, str]] = []
         for sample in samples:

@@ -79,8 +79,8 @@ def timeline(axis: TimeAxis, events: Sequence[tuple[float, str]] = ()) -> str:
 
 
 def _strip(axis: TimeAxis, events: Sequence[tuple[float, str]]) -> str:
-    left, top = axis.left, axis.top_px + 16
-    parts = [f'<rect class="sun" x="{left}" y="{top}" width="{axis.plot_px}" height="16" rx="3"/>']
+    start_px, top = axis.margin_left, axis.top_px + 16
+    parts = [f'<rect class="sun" x="{start_px}" y="{top}" width="{axis.plot_px}" height="16" rx="3"/>']
     for eclipse in axis.eclipses:
         x, width = axis.span(eclipse)
         parts.append(f'<rect class="night" x="{x:.1f}" y="{top}" width="{width:.1f}" height="16"/>')
@@ -95,14 +95,14 @@ def _strip(axis: TimeAxis, events: Sequence[tuple[float, str]]) -> str:
             f'<rect class="pass-bar" x="{x:.1f}" y="{top + 20}" width="{max(width, 2):.1f}" height="9" rx="2"/>'
         )
         half = len(contact.label) * LABEL_CHAR / 2
-        middle = min(max(x + width / 2, left + half), axis.end_px - half)
+        middle = min(max(x + width / 2, start_px + half), axis.end_px - half)
         if contact.label and middle - half >= free_px:
             parts.append(f'<text x="{middle:.1f}" y="{top + 43}" text-anchor="middle">{escape(contact.label)}</text>')
             free_px = middle + half + 8
     for t_s, severity in events:
         parts.append(f'<path class="mark {escape(severity)}" d="M{axis.x(t_s):.1f} {top - 2}l-4 -8h8z"/>')
     rows = ((top + 12, "Sun"), (top + 29, "link"))
-    key = "".join(f'<text x="{left - 8}" y="{y}" text-anchor="end">{name}</text>' for y, name in rows)
+    key = "".join(f'<text x="{start_px - 8}" y="{y}" text-anchor="end">{name}</text>' for y, name in rows)
     marks, labels = axis.mark_lines(axis.top_px, 48), axis.labels(top + 46)
     return _svg(axis, "".join(parts) + key + marks + labels, top + 84, "Sunlight, eclipse and passes over time")
 
@@ -117,7 +117,7 @@ def line_chart(
     `guides` are (value, text) of limits, `notes` (seconds, value, text) stand above their points, `note` below the
     title. The scale covers the values, the guides and `covers`; `ticks` takes its place.
     """
-    values = [v for one in series for _, v in one.points if math.isfinite(v)] + [v for v, _ in guides] + [*covers]
+    values = [v for curve in series for _, v in curve.points if math.isfinite(v)] + [v for v, _ in guides] + [*covers]
     scale = ticks or nice_ticks(min(values, default=0.0), max(values, default=1.0), 4 if height > 120 else 3)
 
     def draw(width: TimeAxis) -> str:
@@ -125,12 +125,14 @@ def line_chart(
         parts = [frame.background()]
         for value, text in guides:
             y = frame.y(value)
-            parts.append(f'<line class="guide" x1="{width.left}" x2="{width.end_px}" y1="{y:.1f}" y2="{y:.1f}"/>')
+            parts.append(
+                f'<line class="guide" x1="{width.margin_left}" x2="{width.end_px}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            )
             at = f'x="{width.end_px - 4}" y="{y - 4:.1f}"'
             parts.append(f'<text class="guide-text" {at} text-anchor="end">{escape(text)}</text>')
-        for index, one in enumerate(series):
-            name = f"<title>{escape(one.name)}</title>"
-            paths = _paths(frame, thin(one.points, _most(width)))
+        for index, curve in enumerate(series):
+            name = f"<title>{escape(curve.name)}</title>"
+            paths = _paths(frame, thin(curve.points, _most(width)))
             parts += [f'<path class="line c{index % _COLOURS}" d="{d}">{name}</path>' for d in paths]
         return frame.svg([*parts, _notes(frame, notes), frame.marks()], title)
 
@@ -151,7 +153,7 @@ def _notes(frame: _Frame, notes: Sequence[tuple[float, float, str]]) -> str:
 
 def area_chart(axis: TimeAxis, series: Sequence[Series], title: str, unit: str, *, height: int = 170) -> str:
     """Return stacked areas as a figure. A series without a value at another one's time counts as 0 there."""
-    values = [dict(one.points) for one in series]
+    values = [dict(curve.points) for curve in series]
     sums = [(t, sum(by_time.get(t, 0.0) for by_time in values)) for t in sorted({t for v in values for t in v})]
     scale = nice_ticks(0.0, max((value for _, value in sums), default=1.0) or 1.0)
 
@@ -196,9 +198,9 @@ class _Frame:
         digits = next((d for d in range(4) if abs(round(step, d) - step) < 1e-9), 4)
         for tick in self.ticks:
             y = self.y(tick)
-            parts.append(f'<line class="grid" x1="{axis.left}" x2="{axis.end_px}" y1="{y:.1f}" y2="{y:.1f}"/>')
+            parts.append(f'<line class="grid" x1="{axis.margin_left}" x2="{axis.end_px}" y1="{y:.1f}" y2="{y:.1f}"/>')
             shown = _short(tick) if max(map(abs, self.ticks)) >= 1e5 else f"{tick:,.{digits}f}"
-            parts.append(f'<text x="{axis.left - 8}" y="{y + 4:.1f}" text-anchor="end">{shown}</text>')
+            parts.append(f'<text x="{axis.margin_left - 8}" y="{y + 4:.1f}" text-anchor="end">{shown}</text>')
         parts.append(axis.labels(self.bottom))
         return "".join(parts)
 
@@ -211,7 +213,7 @@ class _Frame:
 
 
 def _short(value: float) -> str:
-    """A large number in the few characters that stand beside a plot: 250k, 1.5M, 20G."""
+    """Write a large number in the few characters that stand beside a plot: 250k, 1.5M, 20G."""
     power = min(int(math.log10(abs(value)) // 3), 4) if abs(value) >= 1000 else 0
     return f"{value / 1000**power:g}{('', 'k', 'M', 'G', 'T')[power]}"
 
@@ -234,7 +236,7 @@ def _most(axis: TimeAxis) -> int:
 
 
 def _fitting(axis: TimeAxis, draw: Callable[[TimeAxis], str]) -> str:
-    """The picture that `draw` makes, for the width of a desktop and of a phone; of a small plot the one there is."""
+    """Return the picture that `draw` makes, at the width of a desktop and of a phone; of a small plot one alone."""
     if axis.is_small:
         return draw(axis)
     return f'<div class="wide">{draw(axis)}</div><div class="narrow">{draw(axis.small())}</div>'

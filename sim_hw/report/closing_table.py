@@ -1,5 +1,9 @@
 """The table that closes a run on the terminal: a row per subject, a column per spacecraft."""
 
+# A row is a pair of a head and a function from one summary to text, so the table says nothing that summary.json does
+# not. A function returns "" for what a run did not have, and a row that is empty for every spacecraft is left out: a
+# run without a channel code has no row about it.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -14,16 +18,21 @@ Summary = Mapping[str, Any]
 
 
 def closing_table(title: str, summaries: Mapping[str, Summary], caption: str = "") -> Table:
-    """From the summary of each spacecraft by its name. A row of which none has anything to say is left out."""
-    made = Table(title=plain(title), caption=caption or None, show_header=len(summaries) > 1)
-    made.add_column(style="bold")
+    """Make the table from the summary of each spacecraft by its name. A row that is empty for all is left out."""
+    table = Table(title=plain(title), caption=caption or None, show_header=len(summaries) > 1)
+    table.add_column(style="bold")
     for name in summaries:
-        made.add_column(plain(name), overflow="fold")
+        table.add_column(plain(name), overflow="fold")
     for head, cell in ROWS:
         cells = [plain_lines(cell(summary)) for summary in summaries.values()]
         if any(cells):
-            made.add_row(head, *map(Text, cells))  # as it stands: what a procedure says may have brackets
-    return made
+            table.add_row(head, *map(Text, cells))  # Text, not markup: what a procedure says may have brackets
+    return table
+
+
+def _counted(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 tile, 2 tiles."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _reasons(counts: Mapping[str, int]) -> str:
@@ -43,26 +52,29 @@ def _tiles(summary: Summary) -> str:
 
 
 def _worker_apps(summary: Summary) -> str:
-    """Of several alone: what a single one did, the row of the tiles says."""
+    """Say what each of several apps did. What a single one did is in the row of the tiles."""
     apps = summary["worker_apps"]
     if len(apps) < 2:
         return ""
     return ", ".join(
-        f"{name} {one['done']:,} products" + (f" and {one['failed']:,} failed attempts" if one["failed"] else "")
-        for name, one in apps.items()
+        f"{name} {_counted(counts['done'], 'product')}"
+        + (f" and {_counted(counts['failed'], 'failed attempt')}" if counts["failed"] else "")
+        for name, counts in apps.items()
     )
 
 
 def _accuracy(summary: Summary) -> str:
     accuracy = summary["cloud_accuracy"]
-    return "no truth" if accuracy["mean"] is None else f"{accuracy['mean']:.3f} over {accuracy['tiles']:,} tiles"
+    return (
+        "no truth" if accuracy["mean"] is None else f"{accuracy['mean']:.3f} over {_counted(accuracy['tiles'], 'tile')}"
+    )
 
 
 def _octets(summary: Summary) -> str:
     octets, files = summary["bytes"], summary["files"]
     return (
         f"{octets['raw'] / 1e6:.1f} MB raw, {octets['product'] / 1e6:.1f} MB product, "
-        f"{octets['downlinked'] / 1e6:.1f} MB downlinked in {files['received']:,} files, "
+        f"{octets['downlinked'] / 1e6:.1f} MB downlinked in {_counted(files['received'], 'file')}, "
         f"{files['incomplete']:,} incomplete"
     )
 
@@ -77,12 +89,12 @@ def _inference(summary: Summary) -> str:
     inference = summary["inference"]
     if not inference["count"]:
         return "no tile"
-    return f"{inference['count']:,} tiles, median {inference['median_ms']} ms, p99 {inference['p99_ms']} ms"
+    return f"{_counted(inference['count'], 'tile')}, median {inference['median_ms']} ms, p99 {inference['p99_ms']} ms"
 
 
 def _frames(summary: Summary) -> str:
     link = summary["link"]
-    lines = [_fates(link), *(f"{name}: {_fates(one)}" for name, one in summary["further_links"].items())]
+    lines = [_fates(link), *(f"{name}: {_fates(further)}" for name, further in summary["further_links"].items())]
     return "\n".join(lines)
 
 
@@ -96,9 +108,9 @@ def _coding(summary: Summary) -> str:
         return ""
     return (
         f"{coding['code'].upper()} at a bit error rate of {coding['bit_error_rate']:g}: "
-        f"{coding['symbols_corrected']:,} wrong symbols corrected"
+        f"{_counted(coding['symbols_corrected'], 'wrong symbol')} corrected"
         + (f", {coding['channel_symbol_errors']:,} by the inner code before" if coding["channel_symbols"] else "")
-        + f", {link['frames_lost_to_bit_errors']:,} frames lost to it"
+        + f", {_counted(link['frames_lost_to_bit_errors'], 'frame')} lost to it"
     )
 
 
@@ -106,7 +118,7 @@ def _commands(summary: Summary) -> str:
     commands = summary["commands"]
     return (
         f"{commands['sent']:,} sent, {commands['completed']:,} completed, {commands['rejected']} rejected, "
-        f"{commands['failed']} failed, {commands['lost']} lost, {commands['retransmitted']} frames sent again"
+        f"{commands['failed']} failed, {commands['lost']} lost, {_counted(commands['retransmitted'], 'frame')} sent again"
     )
 
 
@@ -114,16 +126,16 @@ def _tasks(summary: Summary) -> str:
     scheduler = summary["scheduler"]
     busiest = max(summary["tasks"], key=lambda task: (task["cpu_permille"], task["steps"]), default=None)
     return (
-        f"{len(summary['tasks'])}, {scheduler['steps']:,} steps, {scheduler['late']:,} late, {scheduler['skipped']:,} "
-        f"skipped, {scheduler['overruns']:,} overruns"
-        + (f", {scheduler['failures']:,} failures: see node.log" if scheduler["failures"] else "")
+        f"{len(summary['tasks'])}, {_counted(scheduler['steps'], 'step')}, {scheduler['late']:,} late, "
+        f"{scheduler['skipped']:,} skipped, {_counted(scheduler['overruns'], 'overrun')}"
+        + (f", {_counted(scheduler['failures'], 'failure')}: see node.log" if scheduler["failures"] else "")
         + (f", busiest {busiest['name']}" if busiest else "")
     )
 
 
 def _recorder(summary: Summary) -> str:
     recorder = summary["recorder"]
-    fills = ", ".join(f"{one['name']} {one['fill_frac']:.0%} full" for one in recorder["stores"])
+    fills = ", ".join(f"{store['name']} {store['fill_frac']:.0%} full" for store in recorder["stores"])
     return (
         f"{recorder['recorded']:,} recorded, {recorder['played_back']:,} played back, "
         f"{recorder['overwritten']:,} overwritten; {fills}"
@@ -134,7 +146,7 @@ def _worker(summary: Summary) -> str:
     worker = summary["worker"]
     lines = []
     if sum(worker["failures"].values()):
-        lines.append(f"{_reasons(worker['failures'])}; {worker['retried']} jobs retried; why: see node.log")
+        lines.append(f"{_reasons(worker['failures'])}; {_counted(worker['retried'], 'job')} retried; why: see node.log")
     if worker["hang_limit_fired"]:
         lines.append("a wall-clock limit fired: this digest is not reproducible")
     return "\n".join(lines)
@@ -154,7 +166,7 @@ def _faults(summary: Summary) -> str:
 
 
 def fault_text(fault: Mapping[str, Any]) -> str:
-    """A planned fault of a summary, and what came of it."""
+    """Say of a planned fault of a summary what came of it."""
     came = "never happened" if fault["happened_s"] is None else f"happened at {fault['happened_s']:g} s"
     return f"{fault['kind']}@{fault['at_s']:g} {came}"
 
@@ -164,7 +176,7 @@ def _script(summary: Summary) -> str:
 
 
 def _of_payload(cell: Callable[[Summary], str]) -> Callable[[Summary], str]:
-    """What is said of tiles: nothing if the mission flies no payload manager."""
+    """Return `cell`, or "" if the mission flies no payload manager: there are no tiles to speak of."""
     return lambda summary: cell(summary) if summary["worker_apps"] else ""
 
 

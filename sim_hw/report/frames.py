@@ -1,5 +1,10 @@
 """What became of the frames of each link of a run: of the one with the way up, and of the simplex ones beside it."""
 
+# Every frame that was handed to the transmitter has one fate: it is still on its way, it was lost because no station
+# had a lock, or it arrived; then it was received, or bit errors had spoilt it. The air counts units, the ground counts
+# frames that passed their checks, and the difference between the two is what bit errors cost. The three counts come
+# from two independent sides, so a frame that vanished anywhere would show as a sum that does not add up.
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -12,7 +17,7 @@ from sim_hw.machine.air import Air
 
 @dataclass(frozen=True, slots=True)
 class FrameFates:
-    """Frames whose fate is known: all that were handed to the transmitter but those still on their way, `in_flight`."""
+    """What became of frames. `sent` are those whose fate is known: all but those still on their way, `in_flight`."""
 
     sent: int
     received: int
@@ -23,7 +28,7 @@ class FrameFates:
 
     @classmethod
     def of(cls, air: Air, link: GroundLink) -> Self:
-        """Of the link whose ground end this is, over its air."""
+        """Count those of the link whose ground end is `link`, over its `air`."""
         channel, received = air.down.channel, link.counters.frames
         counters = channel.counters
         return cls(
@@ -37,27 +42,27 @@ class FrameFates:
 
     @property
     def lost(self) -> int:
-        """For either reason."""
+        """Frames lost for either reason."""
         return self.lost_without_signal + self.lost_to_bit_errors
 
 
 def further_links(links: Mapping[str, tuple[Air, GroundLink]]) -> dict[str, Any]:
-    """The account of each simplex link by its name, JSON-ready."""
+    """Return the account of each simplex link by its name, JSON-ready."""
     return {name: _account(air, link) for name, (air, link) in links.items()}
 
 
 def further_link_rows(links: Mapping[str, Any]) -> list[list[str]]:
-    """Column heads and a row per simplex link, for the report."""
+    """Return column heads and a row per simplex link, for the report."""
     counts = (
         "frames_sent", "frames_received", "frames_lost", "idle_frames", "packets_received", "codewords_corrected",
         "codewords_uncorrectable",
     )  # fmt: skip
     heads = ["link", *(name.replace("_", " ") for name in counts)]
-    return [heads, *([name, *(f"{one[count]:,}" for count in counts)] for name, one in links.items())]
+    return [heads, *([name, *(f"{account[count]:,}" for count in counts)] for name, account in links.items())]
 
 
 def frame_counts(air: Air, link: GroundLink) -> dict[str, Any]:
-    """What every link has an account of, JSON-ready: its frames, and the packets in them."""
+    """Return the account that every link has, JSON-ready: its frames, and the packets in them."""
     fates, counters = FrameFates.of(air, link), link.counters
     return {
         "frames_sent": fates.sent,

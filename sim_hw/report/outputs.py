@@ -1,15 +1,27 @@
-"""The folders of a run: what it makes takes the place of the last run's results when it is whole, and not before.
+"""The folders of a run: its results take the place of the last run's when they are whole, and not before.
 
-    out/partial/    while the run goes on: its streams, its archive, its log, its products. What a run that failed or
-                    was interrupted had come to stays there, without summary and report, until the next one begins
+    out/partial/    the streams, archive, log and products of a run that is going on. If it fails or is interrupted they
+                    stay there, without summary and report, until the next run begins
     out/            the results of the last run that came to its end. `summary.json` is taken away first and put there
-                    last, so that a folder that has one is whole
+                    last, so a folder that has one is whole
 
 Whatever else lies in these folders is left alone. A run of one spacecraft has everything in one folder. With several,
 each has a folder of its own, by the name of its node; the archive and the summary of the run lie beside these.
 
 The folder is held by a flock(2) on itself: two runs at once would write over each other's files.
 """
+
+# Order of `complete`, and why (docs/adr/0037). First every summary of the last run goes: from then on no folder claims
+# to be whole. Then files move by rename(2), within one file system, each replacing its predecessor at once; what the
+# last run had and this one does not have is removed, so no file of another run stays beside these. Each folder's
+# summary is the last of its files, and a fleet's own summary the last of all. A run that is killed in between leaves
+# results in two places and no summary, which says what it is; the next run clears both.
+#
+# Nothing is written through a link or into what a person has put in the place of a file: files are created exclusively
+# ("x") after the old ones are removed, folders are checked to be folders. That is for a folder such as /tmp/out, in
+# which others may put links.
+#
+# A lock on the folder needs no file of its own that could be left behind, and ends with the process.
 
 from __future__ import annotations
 
@@ -44,23 +56,25 @@ FILES = (
 )
 PRODUCTS = "products"
 PARTIAL = "partial"
-RUN_FILES = (*FILES, PRODUCTS, PARTIAL)  # what a node of several cannot be called
+RUN_FILES = (*FILES, PRODUCTS, PARTIAL)  # names that a node of several cannot have: its folder lies beside these
 
 
 class OutputFile:
-    """A stream of a run. Raises OrbitnodeError, in one line, if it cannot be written: a run without it is none."""
+    """A stream of a run. Raises OrbitnodeError, in one line, if it cannot be written: the run would lack a result."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = path.open("xb")  # it was cleared: nothing is written through a link
 
     def write(self, octets: bytes) -> None:
+        """Write octets at the end; raises OrbitnodeError."""
         try:
             self._file.write(octets)
         except OSError as error:
             raise self._fault(error) from None
 
     def close(self) -> None:
+        """Write what is buffered and close the file; raises OrbitnodeError."""
         try:
             self._file.close()
         except OSError as error:
@@ -73,15 +87,15 @@ class OutputFile:
 class OutputFolder:
     """`folder` with the streams of one spacecraft open for writing; at the end its files go into `home`.
 
-    `log` raises nothing: the simulated node writes it, and a full disk of this machine is no fault of that one. Raises
+    `log` raises nothing: the simulated node writes it, and must not see that a disk of this machine is full. Raises
     OSError.
     """
 
     def __init__(self, folder: Path, home: Path) -> None:
         self.folder = folder
         self.home = home
-        for one in (folder, home):
-            one.mkdir(parents=True, exist_ok=True)
+        for needed in (folder, home):
+            needed.mkdir(parents=True, exist_ok=True)
         _check_replaceable(home)
         _clear(folder)
         self.frames = OutputFile(folder / "downlink.tm")
@@ -90,19 +104,19 @@ class OutputFolder:
         self.log = GuardedStream((folder / "node.log").open("x", encoding="utf-8"))
 
     def path(self, name: str) -> Path:
-        """Where the file of that name lies now."""
+        """Return the present path of the file of that name."""
         return self.folder / name
 
     def write_text(self, name: str, text: str) -> None:
-        """One file, whole; raises OrbitnodeError where it cannot be written."""
+        """Write one file, whole; raises OrbitnodeError if it cannot be written."""
         _write_text(self.folder / name, text)
 
     def write_json(self, name: str, document: Mapping[str, Any]) -> None:
-        """One document as a file, whole; raises OrbitnodeError where it cannot be written."""
+        """Write one document as a file, whole; raises OrbitnodeError if it cannot be written."""
         _write_text(self.folder / name, _as_json(document))
 
     def close(self) -> None:
-        """Close the streams; raises OrbitnodeError where the rest of one cannot be written."""
+        """Close the streams; raises OrbitnodeError if what is still buffered cannot be written."""
         with ExitStack() as closing:  # each of them, also after one that raises
             for stream in (self.frames, self.packets, self.cltus, self.log):
                 closing.callback(stream.close)
@@ -118,11 +132,11 @@ class RunFolder:
         self.home = folder
         self.is_shared = len(nodes) > 1
         self._at = folder / PARTIAL
-        with _told(folder):
+        with _faults_named(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._held: int | None = _hold(folder)
         try:
-            with _told(folder):
+            with _faults_named(folder):
                 _make_own(self._at)
                 if self.is_shared:
                     _check_replaceable(folder)
@@ -144,27 +158,28 @@ class RunFolder:
 
     @property
     def partial(self) -> Path:
-        """Where the results are until they are whole."""
+        """The folder of the results until they are whole."""
         return self.home / PARTIAL
 
     @property
     def has_results(self) -> bool:
-        """Whether a whole run's results are there."""
+        """Whether the results of a whole run are there."""
         return (self.home / SUMMARY).exists()
 
     def of(self, node: str) -> OutputFolder:
-        """The folder of that spacecraft."""
+        """Return the folder of that spacecraft."""
         return self._of[node]
 
     def write_summary(self, document: Mapping[str, Any]) -> None:
-        """The summary of a run of several; raises OrbitnodeError where it cannot be written."""
+        """Write the summary of a run of several; raises OrbitnodeError if it cannot be written."""
         _write_text(self._at / SUMMARY, _as_json(document))
 
     def complete(self) -> None:
-        """Put the results, of which every file is closed, in the place of the last run's. Raises OrbitnodeError: what
-        has not found its place is where it was.
+        """Put the results, whose files are all closed, in the place of the last run's.
+
+        Raises OrbitnodeError; what could not be moved then stays in its place.
         """
-        moves = [(one.folder, one.home) for one in self._of.values()]
+        moves = [(output.folder, output.home) for output in self._of.values()]
         if self.is_shared:
             moves.insert(0, (self._at, self.home))
         try:
@@ -172,14 +187,14 @@ class RunFolder:
                 (home / SUMMARY).unlink(missing_ok=True)
             for folder, home in moves[::-1]:  # the one summary of a fleet is the last of all
                 _move(folder, home)
-                with suppress(OSError):  # something of a person's lies there
+                with suppress(OSError):  # it is not empty: a person has put something there
                     folder.rmdir()
         except OSError as error:
             raise OrbitnodeError(
                 f"the results cannot take their place: {error.filename}: {reason_of(error)}; they are in {self.partial}"
             ) from None
-        for one in self._of.values():
-            one.folder = one.home
+        for output in self._of.values():
+            output.folder = output.home
         self._at = self.home
 
     def close(self) -> None:
@@ -190,7 +205,10 @@ class RunFolder:
 
 
 def _move(folder: Path, home: Path) -> None:
-    """What a run made from `folder` to `home`, the summary last; what it did not make goes there. Raises OSError."""
+    """Move the results of a run from `folder` to `home`, the summary last; raises OSError.
+
+    What the run did not make is removed from `home`.
+    """
     if (home / PRODUCTS).exists():
         shutil.rmtree(home / PRODUCTS)
     for name in (PRODUCTS, *FILES[::-1]):
@@ -201,7 +219,7 @@ def _move(folder: Path, home: Path) -> None:
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _faults_named(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -213,7 +231,7 @@ def _told(folder: Path) -> Iterator[None]:
 
 
 def _hold(folder: Path) -> int:
-    """A descriptor of the folder that is locked, as far as its file system can. Raises OSError, OrbitnodeError."""
+    """Return a descriptor of the folder, locked if its file system has locks; raises OSError, OrbitnodeError."""
     fileno = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(fileno, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -228,7 +246,7 @@ def _hold(folder: Path) -> int:
 
 
 def _make_own(folder: Path) -> None:
-    """Make a folder in that of the run; what a person has put in its place is not followed. Raises OSError."""
+    """Make a folder in that of the run; raises OSError if something else, such as a link, is in its place."""
     with suppress(FileExistsError):
         folder.mkdir()
     if not stat.S_ISDIR(folder.lstat().st_mode):
@@ -236,7 +254,7 @@ def _make_own(folder: Path) -> None:
 
 
 def _check_replaceable(home: Path) -> None:
-    """Raise OSError for what stands there and is not a run's."""
+    """Raise OSError if something that is not a run's has the name of one of its files."""
     for name in FILES:
         if (home / name).is_dir() and not (home / name).is_symlink():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(home / name))
@@ -246,7 +264,7 @@ def _check_replaceable(home: Path) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Take away what a run before left in it. Raises OSError."""
+    """Remove what an earlier run left in the folder; raises OSError."""
     _check_replaceable(folder)
     for name in FILES:
         (folder / name).unlink(missing_ok=True)

@@ -60,7 +60,7 @@ class Figure:
 class Tile:
     """One screened tile. `quicklook` is PNG (see `quicklook_png`), `mask` uint8 [row, column] with classes 0..2.
 
-    `accuracy` is against the truth mask, None where there is none.
+    `accuracy` is against the truth mask, None without one.
     """
 
     title: str
@@ -115,7 +115,10 @@ class ReportData:
 
 
 def quicklook_png(samples: NDArray[np.uint16]) -> bytes:
-    """True colour from uint16 [band, row, column] (blue, green, red, ..., reflectance x 10,000), `THUMB_PX` wide."""
+    """Draw true colour, `THUMB_PX` wide, as PNG.
+
+    `samples` is uint16 [band, row, column]: blue, green, red, ..., reflectance x 10,000.
+    """
     rgb = samples[2::-1].astype(np.float32) / 10_000.0
     # Full scale at 0.35 with a gamma: land keeps its contrast, only thick cloud is white.
     shown = np.clip(rgb / 0.35, 0.0, 1.0) ** (1 / 1.8)
@@ -135,7 +138,10 @@ def page(data: ReportData) -> str:
     """Return the page as text."""
     clock = Clock(data.start_tai_ns, data.duration_s)
     axis = TimeAxis(
-        clock, data.eclipses, [Interval(one.start_s, one.end_s, one.station) for one in data.passes], data.marks
+        clock,
+        data.eclipses,
+        [Interval(contact.start_s, contact.end_s, contact.station) for contact in data.passes],
+        data.marks,
     )
     sections = [
         _figures(data.figures),
@@ -166,7 +172,7 @@ def _section(title: str, content: str) -> str:
 
 
 def _legend(axis: TimeAxis, *, events: bool = False) -> str:
-    """What shading and marks mean, of those that are there."""
+    """Explain shading and marks, those that are there."""
     kinds = {mark.kind for mark in axis.marks}
     keys = {
         "eclipse": "eclipse" if axis.eclipses else "",
@@ -184,12 +190,12 @@ def _legend(axis: TimeAxis, *, events: bool = False) -> str:
 
 def _figures(figures: Sequence[Figure]) -> str:
     cards = []
-    for one in figures:
-        unit = f'<span class="unit">{escape(one.unit)}</span>' if one.unit else ""
-        note = f'<div class="note">{escape(one.note)}</div>' if one.note else ""
+    for figure in figures:
+        unit = f'<span class="unit">{escape(figure.unit)}</span>' if figure.unit else ""
+        note = f'<div class="note">{escape(figure.note)}</div>' if figure.note else ""
         cards.append(
-            f'<div class="card {escape(one.state)}"><div class="label">{escape(one.label)}</div>'
-            f'<div class="value">{escape(one.value)}{unit}</div>{note}</div>'
+            f'<div class="card {escape(figure.state)}"><div class="label">{escape(figure.label)}</div>'
+            f'<div class="value">{escape(figure.value)}{unit}</div>{note}</div>'
         )
     return f'<div class="cards">{"".join(cards)}</div>'
 
@@ -210,15 +216,15 @@ def _orbit(data: ReportData, axis: TimeAxis) -> str:
 
 
 def _elevation(data: ReportData, axis: TimeAxis) -> str:
-    """A curve per station, one arc per pass, with its highest elevation in figures."""
+    """Draw a curve per station, one arc per pass, with its highest elevation in figures."""
     if not data.passes:
         return ""
     arcs: dict[str, list[tuple[float, float]]] = {}
-    for one in data.passes:
-        points = arcs.setdefault(one.station, [])
+    for contact in data.passes:
+        points = arcs.setdefault(contact.station, [])
         # A break between two passes, else a line would cross the time below the horizon.
-        points += [*([(one.start_s, nan)] if points else []), *one.curve]
-    peaks = [(one.peak_s, one.peak_deg, f"{one.peak_deg:.0f}°") for one in data.passes]
+        points += [*([(contact.start_s, nan)] if points else []), *contact.curve]
+    peaks = [(contact.peak_s, contact.peak_deg, f"{contact.peak_deg:.0f}°") for contact in data.passes]
     series = [Series(station, points) for station, points in arcs.items()]
     return line_chart(
         axis, series, "Elevation", "°", ticks=(0.0, 30.0, 60.0, 90.0), height=120, guides=data.mask_guides, notes=peaks
@@ -235,9 +241,9 @@ def _link(data: ReportData, axis: TimeAxis) -> str:
 
 
 def _app(app: AppTelemetry, axis: TimeAxis) -> str:
-    """Every structure of one app: plots of what changed, a table of what did not."""
+    """Show every structure of one app: plots of what changed, a table of what did not."""
     small = axis.small()
-    return _legend(axis) + "".join(_structure(one, small) for one in app.structures)
+    return _legend(axis) + "".join(_structure(structure, small) for structure in app.structures)
 
 
 def _structure(structure: StructureTelemetry, axis: TimeAxis) -> str:
@@ -255,24 +261,25 @@ def _structure(structure: StructureTelemetry, axis: TimeAxis) -> str:
 
 def _tiles(data: ReportData) -> str:
     cards = []
-    for one in data.tiles[:TILES_MAX]:
-        accuracy = "no truth mask" if one.accuracy is None else f"{one.accuracy:.1%} accurate"
+    for tile in data.tiles[:TILES_MAX]:
+        accuracy = "no truth mask" if tile.accuracy is None else f"{tile.accuracy:.1%} accurate"
         look = '<div class="none">not sent</div>'
-        if one.quicklook:
-            look = _image(one.quicklook, f"{one.title} in true colour")
+        if tile.quicklook:
+            look = _image(tile.quicklook, f"{tile.title} in true colour")
         cards.append(
-            f'<div class="tile"><div class="pair">{look}{_image(_png(_thumb(one.mask)), f"{one.title}: mask")}</div>'
-            f'<div class="row"><b>{escape(one.title)}</b><span>{accuracy}</span></div>'
-            f'<div class="bar"><i style="width:{100 * one.cloud_frac:.1f}%"></i></div>'
-            f'<div class="row small"><span>cloud {one.cloud_frac:.0%}</span><span>{escape(one.note)}</span></div></div>'
+            f'<div class="tile"><div class="pair">{look}{_image(_png(_thumb(tile.mask)), f"{tile.title}: mask")}</div>'
+            f'<div class="row"><b>{escape(tile.title)}</b><span>{accuracy}</span></div>'
+            f'<div class="bar"><i style="width:{100 * tile.cloud_frac:.1f}%"></i></div>'
+            f'<div class="row small"><span>cloud {tile.cloud_frac:.0%}</span>'
+            f"<span>{escape(tile.note)}</span></div></div>"
         )
     key = (
         '<div class="keys"><span class="key"><i class="m0"></i>clear</span><span class="key"><i class="m1"></i>cloud'
         '</span><span class="key"><i class="m2"></i>cloud shadow</span></div>'
     )
     more = len(data.tiles) - TILES_MAX
-    rest = f" {more} more are in products/." if more > 0 else ""
-    note = f'<p class="note">{escape(data.tiles_note)}{rest}</p>' if data.tiles_note or rest else ""
+    remainder = f" {more} more are in products/." if more > 0 else ""
+    note = f'<p class="note">{escape(data.tiles_note)}{remainder}</p>' if data.tiles_note or remainder else ""
     return f'{key}<div class="tiles">{"".join(cards)}</div>{note}'
 
 

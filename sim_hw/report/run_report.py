@@ -1,5 +1,10 @@
 """The report of one spacecraft of a run, filled from what the ground received and from the world's own intervals."""
 
+# What each curve is made of. Telemetry comes from the ground's archive alone, so the report shows what an operator
+# could have known: curves end with the last contact, and a break is a packet that never came. Eclipses, passes and
+# elevations come from the world, boots and faults from the run: these an operator could not know as exactly, and they
+# are what the telemetry is to be compared with. Rates come from the ground's own counters.
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +29,7 @@ from sim_hw.spacecraft_run import SpacecraftRun
 from sim_hw.world.orbit import Pass
 
 _ARC_POINTS = 40  # of elevation per pass, from rise to set
-_EVENTS = 5000
+_EVENTS = 5000  # the newest: far more than the table shows, so that the grave ones among them are found
 _CHANNELS = {Role.REALTIME: "real time", Role.PLAYBACK: "playback", Role.PRODUCTS: "products", None: "idle"}
 
 
@@ -42,7 +47,7 @@ def report(run: SpacecraftRun, summary: Mapping[str, Any], path: Path) -> None:
         duration_s=run.end_ns / NS,
         figures=_figures(summary),
         eclipses=[Interval(e.start_ns / NS, e.end_ns / NS) for e in run.eclipses],
-        passes=[_pass_row(run, one) for one in run.passes],
+        passes=[_pass_row(run, contact) for contact in run.passes],
         mask_guides=_mask_guides(run),
         marks=_marks(run),
         occurrences=_occurrences(run),
@@ -131,7 +136,7 @@ def _tiles_note(summary: Mapping[str, Any]) -> str:
             "Real Sentinel-2 ground under simulated clouds: the truth masks are those of the simulation. Cover is "
             "capped at 0.8, because the model takes most wholly overcast tiles for clear ground."
         )
-    return f"Real tiles from {summary['scenes']}; truth from their labels where they have any."
+    return f"Real tiles from {summary['scenes']}; truth from their labels, if they have any."
 
 
 def _link_facts(summary: Mapping[str, Any]) -> dict[str, str]:
@@ -172,21 +177,21 @@ def _coding_facts(coding: Mapping[str, Any]) -> dict[str, str]:
 
 
 def task_rows(tasks: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Column heads and a row per task, the busiest first."""
+    """Return column heads and a row per task, the busiest first."""
     counts = ("steps", "ticks", "late", "skipped", "overruns", "starved", "failures")
     times = ("worst_us", "latency_p50_us", "latency_p99_us", "worst_latency_us")
     rows = [["task", *counts, "longest step", "wait p50", "wait p99", "longest wait", "processor"]]
-    for one in sorted(tasks, key=lambda task: (task["cpu_permille"], task["steps"]), reverse=True):
-        numbers = [f"{one[name]:,}" for name in counts] + [duration(one[name]) for name in times]
-        rows.append([one["name"], *numbers, f"{one['cpu_permille'] / 10:.2f} %"])
+    for counted in sorted(tasks, key=lambda task: (task["cpu_permille"], task["steps"]), reverse=True):
+        numbers = [f"{counted[name]:,}" for name in counts] + [duration(counted[name]) for name in times]
+        rows.append([counted["name"], *numbers, f"{counted['cpu_permille'] / 10:.2f} %"])
     return rows
 
 
 def store_rows(stores: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Column heads and a row per packet store."""
+    """Return column heads and a row per packet store."""
     counts = ("recorded", "played_back", "overwritten", "refused", "waiting", "octets")
     rows = [["store", "recorded", "played back", "overwritten", "refused", "waiting", "octets", "full"]]
-    rows += [[one["name"], *(f"{one[name]:,}" for name in counts), f"{one['fill_frac']:.1%}"] for one in stores]
+    rows += [[store["name"], *(f"{store[name]:,}" for name in counts), f"{store['fill_frac']:.1%}"] for store in stores]
     return rows
 
 
@@ -195,7 +200,7 @@ def _series(run: SpacecraftRun, parameter: str, name: str, scale: float = 1.0) -
 
 
 def _drops(run: SpacecraftRun) -> list[Series]:
-    """What was dropped on board since each boot: of every counter of it that the node has and sent."""
+    """Return what was dropped on board since each boot, by every counter of it that the node has and sent."""
     found = [_series(run, parameter, name) for parameter, name in _drop_counters(run.dictionary).items()]
     return [series for series in found if series.points]
 
@@ -233,7 +238,7 @@ def _pass_row(run: SpacecraftRun, contact: Pass) -> PassRow:
 
 
 def _mask_guides(run: SpacecraftRun) -> list[tuple[float, str]]:
-    """The lowest elevation with contact: stations with the same one share a line."""
+    """Return the lowest elevation with contact; stations that have the same one share a line."""
     stations: dict[float, list[str]] = {}
     for station in run.config.world.stations:
         stations.setdefault(station.mask_deg, []).append(station.name)
@@ -273,7 +278,7 @@ def _rates(run: SpacecraftRun) -> list[Series]:
     counts = {vc: dict(run.archive.counters(f"station.octets_by_vc.{vc}")) for vc in channels}
     # Of every entry, also before the first contact; the last one may have come twice, at the close.
     times = sorted({t_ns for t_ns, _ in run.archive.counters("link.frames")})
-    made = []
+    series = []
     for vc, name in channels.items():
         points: list[tuple[float, float]] = []
         octets = 0
@@ -281,5 +286,5 @@ def _rates(run: SpacecraftRun) -> list[Series]:
             now = counts[vc].get(t_ns, 0)
             points.append(((t_ns - start_ns) / NS, 8e6 * (now - octets) / (t_ns - before_ns)))
             octets = now
-        made.append(Series(name, points))
-    return made
+        series.append(Series(name, points))
+    return series

@@ -1,5 +1,21 @@
 """summary.json: what a run did, in numbers that add up (docs/summary.md has the schema)."""
 
+# Where a number comes from decides what it can be held against. What the node counted comes from its lives
+# (sim_hw/lives.py), what the ground received from its archive and session, what happened to the spacecraft from the
+# world. Each sum below has terms from more than one of them, so a count that is lost anywhere shows:
+#
+#     tiles.captured    = screened + dropped + pending
+#     link.frames_sent  = frames_received + frames_lost             (those still on their way aside)
+#     files.begun       = sent + waiting + lost_with_power          (by the node)
+#     energy            : generated = consumed + curtailed + battery_loss + what is stored more than at the start
+#
+# All counts are over every boot. Those that end with the power are treated by what they mean: a tile that was pending
+# is dropped ("power lost"), a file that waited is lost, energy of a job in work is lost; only what a node still up at
+# the end holds is pending.
+#
+# docs/summary.md is held against this file by its syntax tree (tests/unit/test_docs.py): so each function returns one
+# literal of names and values, and nothing is added to it afterwards.
+
 from __future__ import annotations
 
 import platform
@@ -27,7 +43,7 @@ _LOST_WITH_POWER = "power lost"
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What the command line and the clock on the wall say of a run; `scenes` is "synthetic" or a folder."""
+    """What only the command line and the wall clock know of a run. `scenes` is "synthetic" or a folder."""
 
     seed: int
     orbits: float
@@ -36,8 +52,9 @@ class RunFacts:
 
 
 def summarise(run: SpacecraftRun, facts: RunFacts) -> dict[str, Any]:
-    """The document of one spacecraft, JSON-ready. Everything but `wall_s`, `inference` and `machine` is the same for
-    one seed.
+    """Return the document of one spacecraft, JSON-ready.
+
+    Everything but `wall_s`, `inference` and `machine` is the same for one seed.
     """
     payloads = _payloads(run.lives)
     return {
@@ -77,7 +94,7 @@ def summarise(run: SpacecraftRun, facts: RunFacts) -> dict[str, Any]:
 
 
 def summarise_fleet(run: MissionRun, facts: RunFacts, summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The document of a run of several spacecraft, with the whole summary of each by the name of its node."""
+    """Return the document of a run of several spacecraft, with the whole summary of each by the name of its node."""
     return {
         "format": FLEET_FORMAT,
         "version": flight.__version__,
@@ -94,10 +111,12 @@ def summarise_fleet(run: MissionRun, facts: RunFacts, summaries: Mapping[str, Ma
 
 
 def _faults(run: SpacecraftRun) -> list[dict[str, Any]]:
-    """Every planned fault, and when it happened; None for one that has not."""
+    """List every planned fault and when it happened, None for one that did not."""
     plan = run.spacecraft.faults
     happened = {fault: round(t_ns / NS, 3) for fault, t_ns in plan.happened_ns.items()}
-    return [{"kind": one.kind, "at_s": one.at_s, "happened_s": happened.get(one)} for one in plan.faults]
+    return [
+        {"kind": planned.kind, "at_s": planned.at_s, "happened_s": happened.get(planned)} for planned in plan.faults
+    ]
 
 
 def _payloads(lives: Iterable[Life]) -> list[Statistics]:
@@ -105,26 +124,26 @@ def _payloads(lives: Iterable[Life]) -> list[Statistics]:
 
 
 def _tiles(run: SpacecraftRun, payloads: list[Statistics]) -> dict[str, Any]:
-    """A tile that was pending when the node lost its power is dropped; only those of a node still up are pending."""
-    dropped = Counter(_add(dict(one.dropped) for one in payloads))
-    pending = sum(one.pending for one in _payloads(run.still_up))
-    lost = sum(one.pending for one in payloads) - pending
+    """Account for every tile. One that was pending when the node lost its power is dropped."""
+    dropped = Counter(_add(dict(account.dropped) for account in payloads))
+    pending = sum(account.pending for account in _payloads(run.still_up))
+    lost = sum(account.pending for account in payloads) - pending
     if lost:
         dropped[_LOST_WITH_POWER] = lost
     return {
-        "captured": sum(one.captured for one in payloads),
-        "screened": sum(one.screened for one in payloads),
-        "cloudy": sum(one.cloudy for one in payloads),
+        "captured": sum(account.captured for account in payloads),
+        "screened": sum(account.screened for account in payloads),
+        "cloudy": sum(account.cloudy for account in payloads),
         "dropped": dropped.total(),
         "pending": pending,
-        "delayed_by_reason": _add(dict(one.delayed) for one in payloads),
+        "delayed_by_reason": _add(dict(account.delayed) for account in payloads),
         "dropped_by_reason": dict(dropped),
-        "requested_by_command": sum(one.requested - one.restored for one in payloads),
+        "requested_by_command": sum(account.requested - account.restored for account in payloads),
     }
 
 
 def _accuracy(run: SpacecraftRun) -> dict[str, Any]:
-    """Share of pixels on which product and truth agree about cloud; of distinct tiles with a truth."""
+    """Return the share of pixels on which product and truth agree about cloud, over distinct tiles with a truth."""
     values = list(run.payload.screening.accuracy.values())
     if not values:
         return {"tiles": 0, "mean": None, "worst": None}
@@ -132,10 +151,10 @@ def _accuracy(run: SpacecraftRun) -> dict[str, Any]:
 
 
 def _bytes(run: SpacecraftRun, payloads: list[Statistics]) -> dict[str, Any]:
-    raw = sum(one.octets_raw for one in payloads)
-    product = sum(one.octets_product for one in payloads)
+    raw = sum(account.octets_raw for account in payloads)
+    product = sum(account.octets_product for account in payloads)
     return {
-        "captured": sum(one.octets_captured for one in payloads),
+        "captured": sum(account.octets_captured for account in payloads),
         "raw": raw,
         "product": product,
         "downlinked": sum(row.octets for row in run.archive.products()),
@@ -144,11 +163,11 @@ def _bytes(run: SpacecraftRun, payloads: list[Statistics]) -> dict[str, Any]:
 
 
 def _energy(run: SpacecraftRun, payloads: list[Statistics]) -> dict[str, Any]:
-    used_j = sum(one.energy_j for one in payloads)
+    used_j = sum(account.energy_j for account in payloads)
     # What a node without power was computing is lost; what one still up computes is neither lost nor a tile yet.
-    running_j = sum(one.energy_running_j for one in _payloads(run.still_up))
-    lost_j = sum(one.energy_lost_j + one.energy_running_j for one in payloads) - running_j
-    screened = sum(one.screened for one in payloads)
+    running_j = sum(account.energy_running_j for account in _payloads(run.still_up))
+    lost_j = sum(account.energy_lost_j + account.energy_running_j for account in payloads) - running_j
+    screened = sum(account.screened for account in payloads)
     power = run.world.power.counters
     return {
         "energy_wh": {
@@ -166,10 +185,10 @@ def _energy(run: SpacecraftRun, payloads: list[Statistics]) -> dict[str, Any]:
 
 
 def _inference(lives: list[Life]) -> dict[str, Any]:
-    """Wall time on this machine, of every screened tile."""
+    """Return wall times on this machine, over every screened tile."""
     times = deque(sorted(t for life in lives for t in life.payload.infer_s))
     return {
-        "count": sum(one.screened for one in _payloads(lives)),
+        "count": sum(account.screened for account in _payloads(lives)),
         "median_ms": round(1e3 * quantile(times, 0.5), 2) if times else None,
         "p99_ms": round(1e3 * quantile(times, 0.99), 2) if times else None,
     }
@@ -188,20 +207,21 @@ def _temperature(run: SpacecraftRun) -> dict[str, Any]:
 
 
 def _link(run: SpacecraftRun) -> dict[str, Any]:
-    """Of the link with the way up."""
+    """Account for the link that has a way up."""
     return {
         **frame_counts(run.air, run.session),
         "coding": _coding(run),
         "octets_by_vc": {str(vc): n for vc, n in sorted(run.station.station_counters.octets_by_vc.items())},
         "cltus_refused": run.ground.refused_cltus + run.air.modem.overrun,
         "passes": [
-            {"station": one.station.name, "start_s": one.start_ns / NS, "end_s": one.end_ns / NS} for one in run.passes
+            {"station": contact.station.name, "start_s": contact.start_ns / NS, "end_s": contact.end_ns / NS}
+            for contact in run.passes
         ],
     }
 
 
 def _coding(run: SpacecraftRun) -> dict[str, Any]:
-    """What the channel code had to do on the way down; None if frames go bare."""
+    """Return what the channel code had to do on the way down; only its name if frames go without one."""
     coding, decoder = run.session.config.tm_coding, run.session.decoder
     assert (coding is None) == (decoder is None)
     if coding is None or decoder is None:
@@ -243,7 +263,7 @@ def _commands(run: SpacecraftRun) -> dict[str, Any]:
 
 
 def _files(run: SpacecraftRun) -> dict[str, Any]:
-    """A file begun is received, incomplete, or was never heard of; those of a node that lost its power are gone."""
+    """Account for files. One that was begun is received, incomplete or never heard of; a loss of power ends it."""
     assert run.station.products is not None
     counters = run.station.products.counters
     waiting = sum(life.files_waiting for life in run.still_up)
@@ -267,7 +287,7 @@ def _scheduler(lives: list[Life]) -> dict[str, int]:
 
 
 def _tasks(lives: list[Life]) -> list[dict[str, Any]]:
-    """Tasks of one name of all boots together."""
+    """Add up tasks by name, over all boots."""
     totals: dict[str, TaskStats] = {}
     for life in lives:
         for name, stats in life.tasks.items():
@@ -276,20 +296,20 @@ def _tasks(lives: list[Life]) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "steps": one.steps,
-            "ticks": one.ticks,
-            "late": one.late,
-            "skipped": one.skipped,
-            "overruns": one.overruns,
-            "starved": one.starved,
-            "failures": one.failures,
-            "worst_us": one.worst_ns // 1000,
-            "worst_latency_us": one.worst_latency_ns // 1000,
-            "latency_p50_us": quantile_us(one.latency, 0.5),
-            "latency_p99_us": quantile_us(one.latency, 0.99),
-            "cpu_permille": round(1000 * one.cpu_ns / up_ns, 3),
+            "steps": total.steps,
+            "ticks": total.ticks,
+            "late": total.late,
+            "skipped": total.skipped,
+            "overruns": total.overruns,
+            "starved": total.starved,
+            "failures": total.failures,
+            "worst_us": total.worst_ns // 1000,
+            "worst_latency_us": total.worst_latency_ns // 1000,
+            "latency_p50_us": quantile_us(total.latency, 0.5),
+            "latency_p99_us": quantile_us(total.latency, 0.99),
+            "cpu_permille": round(1000 * total.cpu_ns / up_ns, 3),
         }
-        for name, one in totals.items()
+        for name, total in totals.items()
     ]
 
 
@@ -302,57 +322,57 @@ def _recorder(lives: list[Life]) -> dict[str, Any]:
         "storage_faults": sum(life.recorder_faults for life in lives),
         "stores": [
             {
-                "name": one.name,
-                "recorded": one.recorded,
-                "played_back": one.played_back,
-                "overwritten": one.overwritten,
-                "refused": one.refused,
-                "waiting": one.waiting,
-                "octets": one.octets,
-                "fill_frac": round(one.fill_frac, 4),
+                "name": store.name,
+                "recorded": store.recorded,
+                "played_back": store.played_back,
+                "overwritten": store.overwritten,
+                "refused": store.refused,
+                "waiting": store.waiting,
+                "octets": store.octets,
+                "fill_frac": round(store.fill_frac, 4),
             }
-            for one in _stores(lives)
+            for store in _stores(lives)
         ],
     }
 
 
 def _stores(lives: list[Life]) -> list[StoreFacts]:
-    """Each packet store: counts over all boots, and what it held at the end of the last one."""
-    made: dict[str, StoreFacts] = {}
-    for one in (store for life in lives for store in life.stores):
-        before = made.get(one.name)
-        made[one.name] = one if before is None else replace(
-            one,
-            recorded=before.recorded + one.recorded,
-            played_back=before.played_back + one.played_back,
-            overwritten=before.overwritten + one.overwritten,
-            refused=before.refused + one.refused,
+    """Add up the counts of each packet store over all boots, with what it held at the end of the last one."""
+    stores: dict[str, StoreFacts] = {}
+    for store in (store for life in lives for store in life.stores):
+        earlier = stores.get(store.name)
+        stores[store.name] = store if earlier is None else replace(
+            store,
+            recorded=earlier.recorded + store.recorded,
+            played_back=earlier.played_back + store.played_back,
+            overwritten=earlier.overwritten + store.overwritten,
+            refused=earlier.refused + store.refused,
         )  # fmt: skip
-    return list(made.values())
+    return list(stores.values())
 
 
 def _worker(payloads: list[Statistics]) -> dict[str, Any]:
-    """`hang_limit_fired`: a wall-clock limit ended a job, so the digest is not reproducible."""
+    """Return what happened to workers. If `hang_limit_fired`, wall time ended a job: the digest cannot be repeated."""
     return {
-        "failures": _add(dict(one.failures) for one in payloads),
-        "retried": sum(one.retried for one in payloads),
-        "restarts": sum(one.worker_restarts for one in payloads),
-        "hang_limit_fired": sum(one.hang_limit_fired for one in payloads),
-        "guards_missing": sorted({name for one in payloads for name in one.guards_missing}),
+        "failures": _add(dict(account.failures) for account in payloads),
+        "retried": sum(account.retried for account in payloads),
+        "restarts": sum(account.worker_restarts for account in payloads),
+        "hang_limit_fired": sum(account.hang_limit_fired for account in payloads),
+        "guards_missing": sorted({name for account in payloads for name in account.guards_missing}),
     }
 
 
 def _add(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Sums by key, in order of first appearance."""
+    """Add up by key, in order of first appearance."""
     total: Counter[str] = Counter()
-    for one in counts:
-        for name, value in one.items():
+    for part in counts:
+        for name, value in part.items():
             total[name] += value
     return dict(total)
 
 
 def machine() -> dict[str, str]:
-    """What the digest and the wall times depend on."""
+    """Return what the digest and the wall times depend on."""
     out = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
     for name in ("onnxruntime", "numpy", "sgp4"):
         try:

@@ -76,8 +76,9 @@ def _delay(reached: Mapping[str, int], name: str) -> str:
 
 
 def event_table(events: Sequence[EventRow], on_board: Mapping[str, int], archived: int, clock: Clock) -> str:
-    """Return the gravest and newest events. `on_board` counts by severity what the node raised, `archived` is how many
-    of all the archive has.
+    """Return the gravest and newest events.
+
+    `on_board` counts by severity what the node raised, `archived` is how many of all the archive has.
     """
     chips = "".join(f'<span class="chip {s}">{s} {on_board.get(s, 0):,}</span>' for s in _SEVERITIES)
     order = {severity: index for index, severity in enumerate(_SEVERITIES)}
@@ -105,11 +106,11 @@ def pass_table(passes: Sequence[PassRow], clock: Clock) -> str:
     if not passes:
         return "<p>None.</p>"
     rows = [
-        f"<tr>{_times(clock, one.start_s)}<td class=num>{clock.utc_text(one.end_s)}</td>"
-        f"<td>{escape(one.station)}</td>"
-        f"<td class=num>{(one.end_s - one.start_s) / 60:.1f} min</td>"
-        f"<td class=num>{one.peak_deg:.1f}° at {clock.utc_text(one.peak_s)}</td></tr>"
-        for one in passes[:ROWS_MAX]
+        f"<tr>{_times(clock, contact.start_s)}<td class=num>{clock.utc_text(contact.end_s)}</td>"
+        f"<td>{escape(contact.station)}</td>"
+        f"<td class=num>{(contact.end_s - contact.start_s) / 60:.1f} min</td>"
+        f"<td class=num>{contact.peak_deg:.1f}° at {clock.utc_text(contact.peak_s)}</td></tr>"
+        for contact in passes[:ROWS_MAX]
     ]
     head = (
         f"<tr>{_TIME_HEADS}<th class=num>to, UTC</th><th>Station</th><th class=num>Length</th>"
@@ -120,18 +121,20 @@ def pass_table(passes: Sequence[PassRow], clock: Clock) -> str:
 
 def occurrence_table(occurrences: Sequence[Occurrence], clock: Clock) -> str:
     """Return boots and faults in order of time; those that never happened come last."""
+    never = "<td class=num>–</td>" * 2
     rows = [
-        f"<tr>{'<td class=num>–</td><td class=num>–</td>' if one.at_s is None else _times(clock, one.at_s)}"
-        f"<td>{escape(one.what)}</td><td>{escape(one.note)}</td></tr>"
-        for one in occurrences[:ROWS_MAX]
+        f"<tr>{never if occurrence.at_s is None else _times(clock, occurrence.at_s)}"
+        f"<td>{escape(occurrence.what)}</td><td>{escape(occurrence.note)}</td></tr>"
+        for occurrence in occurrences[:ROWS_MAX]
     ]
     head = f"<tr>{_TIME_HEADS}<th>What</th><th>Remark</th></tr>"
     return _scrolled(head, rows, "events") + _more(len(occurrences), "node.log has them all")
 
 
 def grid(rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of text: a row of heads, then rows that begin with a name. Names on the left, numbers on the
-    right.
+    """Return a table of text: a row of heads, then rows that begin with a name.
+
+    The last column is set to the right, as numbers are.
     """
 
     def line(tag: str, cells: Sequence[str]) -> str:

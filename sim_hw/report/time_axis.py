@@ -1,4 +1,4 @@
-"""The time axis of the report: what lies along it, where an instant is in pixels, and how it is written.
+"""The time axis of the report: what lies along it, the pixels of an instant, and how an instant is written.
 
 Every time in the report is seconds since the start of the run, in virtual time, and is shown in two ways: as time since
 the start, and as UTC.
@@ -106,12 +106,12 @@ class TimeAxis:
     passes: Sequence[Interval] = ()
     marks: Sequence[Mark] = ()
     width: int = 1120
-    left: int = 56
-    right: int = 14
+    margin_left: int = 56
+    margin_right: int = 14
 
     def small(self) -> TimeAxis:
         """Return the same axis for a plot of a phone's width, or of which several stand beside one another."""
-        return replace(self, width=372, left=52, right=12)
+        return replace(self, width=372, margin_left=52, margin_right=12)
 
     @property
     def is_small(self) -> bool:
@@ -121,12 +121,12 @@ class TimeAxis:
     @property
     def plot_px(self) -> int:
         """Width of the plot itself."""
-        return self.width - self.left - self.right
+        return self.width - self.margin_left - self.margin_right
 
     @property
     def end_px(self) -> int:
         """Where the plot ends on the right."""
-        return self.width - self.right
+        return self.width - self.margin_right
 
     @property
     def top_px(self) -> int:
@@ -135,12 +135,12 @@ class TimeAxis:
         return 6 + _ROW_PX * rows
 
     def x(self, t_s: float) -> float:
-        """Return where an instant lies, in pixels from the left; what is outside the run lies on its edge."""
+        """Return the place of an instant, in pixels from the left; what is outside the run lies on its edge."""
         share = t_s / max(self.clock.duration_s, 1e-9)
-        return self.left + self.plot_px * min(max(share, 0.0), 1.0)
+        return self.margin_left + self.plot_px * min(max(share, 0.0), 1.0)
 
     def span(self, interval: Interval) -> tuple[float, float]:
-        """Return where an interval begins and how wide it is, in pixels."""
+        """Return the beginning and the width of an interval, in pixels."""
         x = self.x(interval.start_s)
         return x, self.x(interval.end_s) - x
 
@@ -166,11 +166,11 @@ class TimeAxis:
         parts = []
         for below_px, head, texts in rows:
             y = bottom_px + below_px
-            parts.append(f'<text x="{self.left - 8}" y="{y:g}" text-anchor="end">{head}</text>')
+            parts.append(f'<text x="{self.margin_left - 8}" y="{y:g}" text-anchor="end">{head}</text>')
             for tick, text in zip(self.ticks(), texts, strict=True):
                 half = len(text) * LABEL_CHAR / 2
                 # The label of the first tick would stand on the head of its row, the last one outside the picture.
-                x = min(max(self.x(tick.t_s), self.left + half - 4), self.width - half)
+                x = min(max(self.x(tick.t_s), self.margin_left + half - 4), self.width - half)
                 parts.append(f'<text x="{x:.1f}" y="{y:g}" text-anchor="middle">{text}</text>')
         for tick in self.ticks():
             x = self.x(tick.t_s)
@@ -227,7 +227,7 @@ class TimeAxis:
         for x, marks in groups:
             text = ", ".join(mark.label for mark in marks[:_NAMED]) + f" +{len(marks) - _NAMED}" * (len(marks) > _NAMED)
             half = len(text) * LABEL_CHAR / 2
-            middle = min(max(x, self.left + half), self.width - half)  # not over the scale on the left
+            middle = min(max(x, self.margin_left + half), self.width - half)  # not over the scale on the left
             row = next((row for row, free in enumerate(free_px) if middle - half >= free), None)
             if row is not None:
                 kind = FAULT if any(mark.kind == FAULT for mark in marks) else BOOT
