@@ -118,7 +118,8 @@ def _commands(summary: Summary) -> str:
     commands = summary["commands"]
     return (
         f"{commands['sent']:,} sent, {commands['completed']:,} completed, {commands['rejected']} rejected, "
-        f"{commands['failed']} failed, {commands['lost']} lost, {_counted(commands['retransmitted'], 'frame')} sent again"
+        f"{commands['failed']} failed, {commands['lost']} lost, "
+        f"{_counted(commands['retransmitted'], 'frame')} sent again"
     )
 
 
