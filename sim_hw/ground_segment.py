@@ -164,7 +164,7 @@ class VirtualOperator:
         return await self._send(command, arguments, raw=False)
 
     async def send_raw(self, command: str, **arguments: object) -> CommandRecord:
-        """Send a command that this ground would refuse, see ground.operator.Operator."""
+        """Send a command without the ground's range checks and wait for its end: to see the node refuse."""
         return await self._send(command, arguments, raw=True)
 
     async def wait_for(self, what: str, timeout_s: float) -> Mapping[str, Plain] | None:

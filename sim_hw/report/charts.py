@@ -140,7 +140,7 @@ def line_chart(
 
 
 def _notes(frame: _Frame, notes: Sequence[tuple[float, float, str]]) -> str:
-    """Texts above their points, those for which there is room beside the one before."""
+    """Return texts above their points, those for which there is room beside the one before."""
     parts = []
     free_px = 0.0
     for t_s, value, text in notes:
@@ -205,7 +205,7 @@ class _Frame:
         return "".join(parts)
 
     def marks(self) -> str:
-        """Above everything else in the plot."""
+        """Return the marks, which lie above everything else in the plot."""
         return self.axis.mark_lines(self.axis.top_px, self.height)
 
     def svg(self, parts: Sequence[str], title: str) -> str:
@@ -219,7 +219,7 @@ def _short(value: float) -> str:
 
 
 def _paths(frame: _Frame, points: Sequence[Point]) -> list[str]:
-    """One path for each stretch without NaN; a value that stands alone is a dot."""
+    """Return one path for each stretch without NaN; a value that stands alone is a dot."""
     paths: list[list[str]] = [[]]
     for t_s, value in points:
         if math.isfinite(value):
@@ -231,7 +231,7 @@ def _paths(frame: _Frame, points: Sequence[Point]) -> list[str]:
 
 
 def _most(axis: TimeAxis) -> int:
-    """How many points a line has at most."""
+    """Return how many points a line has at most."""
     return _SMALL_POINTS_MAX if axis.is_small else _POINTS_MAX
 
 

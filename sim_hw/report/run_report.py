@@ -206,7 +206,7 @@ def _drops(run: SpacecraftRun) -> list[Series]:
 
 
 def _drop_counters(dictionary: Dictionary) -> dict[str, str]:
-    """Parameters that count drops, with the name of the curve; a packet store has its name in that of its counter."""
+    """Return parameters that count drops, with the name of their curve. A packet store's counter bears its name."""
     counters = {
         "payload.dropped": "tiles",
         "recorder.lost": "packets without room in memory",
@@ -223,7 +223,7 @@ def _drop_counters(dictionary: Dictionary) -> dict[str, str]:
 
 
 def _pass_row(run: SpacecraftRun, contact: Pass) -> PassRow:
-    """One pass with its elevation from rise to set, as the orbit model has it."""
+    """Return one pass with its elevation from rise to set, as the orbit model has it."""
     span_ns = contact.end_ns - contact.start_ns
     times = {contact.start_ns + span_ns * i // _ARC_POINTS for i in range(_ARC_POINTS + 1)} | {contact.peak_ns}
     elevation_deg = run.world.orbit.elevation_deg
@@ -248,7 +248,7 @@ def _mask_guides(run: SpacecraftRun) -> list[tuple[float, str]]:
 
 
 def _marks(run: SpacecraftRun) -> list[Mark]:
-    """Boots of the node and faults that happened, in order of time."""
+    """Return boots of the node and faults that happened, in order of time."""
     boots = [Mark(life.boot_ns / NS, BOOT, f"boot {number}") for number, life in enumerate(run.lives, 1)]
     happened = run.spacecraft.faults.happened_ns
     faults = [Mark(t_ns / NS, FAULT, fault.kind) for fault, t_ns in happened.items()]
@@ -256,7 +256,7 @@ def _marks(run: SpacecraftRun) -> list[Mark]:
 
 
 def _occurrences(run: SpacecraftRun) -> list[Occurrence]:
-    """Boots and planned faults for the table, those that never happened at its end."""
+    """Return boots and planned faults for the table, those that never happened at its end."""
     plan = run.spacecraft.faults
     rows = [
         Occurrence(f"boot {number}", life.boot_ns / NS, f"up for {life.up_ns / NS / 60:.1f} min")
@@ -272,7 +272,7 @@ def _occurrences(run: SpacecraftRun) -> list[Occurrence]:
 
 
 def _rates(run: SpacecraftRun) -> list[Series]:
-    """Downlink rate by channel, from the ground's own octet counters; a channel not yet heard counts as 0."""
+    """Return the downlink rate by channel, from the ground's octet counters; a channel not yet heard counts as 0."""
     start_ns = run.world.start_tai_ns
     channels = {vc: _CHANNELS[run.session.role_of(vc)] for vc in run.session.vcids}
     counts = {vc: dict(run.archive.counters(f"station.octets_by_vc.{vc}")) for vc in channels}

@@ -4,10 +4,10 @@
 # (sim_hw/lives.py), what the ground received from its archive and session, what happened to the spacecraft from the
 # world. Each sum below has terms from more than one of them, so a count that is lost anywhere shows:
 #
-#     tiles.captured    = screened + dropped + pending
-#     link.frames_sent  = frames_received + frames_lost             (those still on their way aside)
-#     files.begun       = sent + waiting + lost_with_power          (by the node)
-#     energy            : generated = consumed + curtailed + battery_loss + what is stored more than at the start
+#     tiles.captured = screened + dropped + pending
+#     link.frames_sent = frames_received + frames_lost    (those still on their way aside)
+#     files.begun >= received + incomplete         (of some nothing is ever heard)
+#     energy_wh.generated = consumed + curtailed + battery_loss + what more is stored than at the start
 #
 # All counts are over every boot. Those that end with the power are treated by what they mean: a tile that was pending
 # is dropped ("power lost"), a file that waited is lost, energy of a job in work is lost; only what a node still up at

@@ -69,7 +69,7 @@ def command_table(commands: Sequence[CommandRow], clock: Clock) -> str:
 
 
 def _delay(reached: Mapping[str, int], name: str) -> str:
-    """How long after sending a stage was reached."""
+    """Say how long after sending a stage was reached."""
     if name not in reached or SENT not in reached:
         return f"{name}: not reached"
     return f"{name} after {(reached[name] - reached[SENT]) / NS:.3f} s"

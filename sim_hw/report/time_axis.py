@@ -189,7 +189,7 @@ class TimeAxis:
         return "".join(paths)
 
     def _stretches(self, intervals: Sequence[Interval]) -> list[tuple[float, float]]:
-        """Intervals in pixels. Those less than a pixel apart become one, so that their number has a bound."""
+        """Return intervals in pixels. Those less than a pixel apart become one, so that their number has a bound."""
         stretches: list[tuple[float, float]] = []
         for interval in intervals:
             start, end = self.x(interval.start_s), self.x(interval.end_s)
