@@ -2,7 +2,7 @@
 
 # Where a number comes from decides what it can be held against. What the node counted comes from its lives
 # (sim_hw/lives.py), what the ground received from its archive and session, what happened to the spacecraft from the
-# world. Each sum below has terms from more than one of them, so a count that is lost anywhere shows:
+# world. These hold in every summary, some of them across two of those sides, so a count that is lost anywhere shows:
 #
 #     tiles.captured = screened + dropped + pending
 #     link.frames_sent = frames_received + frames_lost    (those still on their way aside)
