@@ -1,7 +1,8 @@
 """mission.toml into frozen dataclasses; every fault in the file is reported at once, with its line.
 
-A mission may start from another file (`extends = "orbit.toml"`, beside it or one of ours): tables are merged key by key,
-anything else is replaced. Sections of apps, of the simulator and of the ground are read with dataclasses that their owners give.
+A mission may start from another file (`extends = "orbit.toml"`, beside it or one of ours). Tables are merged key by
+key, anything else is replaced. Sections of apps, of the simulator and of the ground are read with dataclasses that
+their owners give.
 """
 
 # How a file is read: it and those that it extends are merged into one table, the nearest one wins, and each text is
