@@ -94,10 +94,10 @@ figures: $(VENV)/.dev ## how full the rooms are, what runs up or round, lengths,
 bench: setup $(VENV)/.dev ## our figures beside those of others, 10 min; ARGS="--brief", ARGS="--json crc16"
 	@$(BIN)/orbitnode bench $(ARGS)
 
-docs: $(VENV)/.docs ## generated pages of docs/, then the site in build/docs; a warning is an error
+docs: $(VENV)/.docs ## generated pages of docs/, then the site in out/docs; a warning is an error
 	@$(BIN)/python -m docs.tools
-	@$(SPHINX) -b html . build/docs
-	@echo "docs: build/docs/index.html"
+	@$(SPHINX) -b html . out/docs
+	@echo "docs: out/docs/index.html"
 
 docs-links: $(VENV)/.docs ## ask the network whether links to other sites still lead somewhere
 	@$(SPHINX) -b linkcheck . build/links

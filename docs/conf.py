@@ -1,4 +1,4 @@
-"""The documentation as a site: `make docs` builds it into build/docs, with warnings as errors.
+"""The documentation as a site: `make docs` builds it into out/docs, with warnings as errors.
 
 The source folder is the project itself, so that the pages are laid out as they are in the repository: links between
 them, to the README and to files of the project are the same here and on a code host.
@@ -33,11 +33,17 @@ exclude_patterns = [".*", "build", "dist", "out", "tests", "flight", "ground", "
 # The side bar: captions, and pages in this order. A pattern takes what no line has taken before it, so that a new guide
 # is there without a line of its own.
 _NAVIGATION = {
-    "orbitnode": ["README.md"],
+    "Begin": ["README.md", "docs/guides/tutorial.md"],
+    "Questions": [
+        "docs/guides/own-*.md",
+        "docs/guides/rejected.md",
+        "docs/guides/no-*.md",
+        "docs/guides/reboot.md",
+    ],
     "Guides": [
+        "docs/guides/mission.md",
         "docs/guides/app.md",
         "docs/guides/driver.md",
-        "docs/guides/mission.md",
         "docs/guides/bench.md",
         "docs/guides/procedure.md",
         "docs/guides/recording.md",
@@ -56,7 +62,7 @@ _NAVIGATION = {
         "docs/summary.md",
     ],
     "Python interfaces": ["docs/reference/api/payload.md", "docs/reference/api/driver.md", "docs/reference/api/*.md"],
-    "Project": ["CONTRIBUTING.md", "docs/adr/README.md", "docs/*.md", "CHANGELOG.md", "*.md"],
+    "Project": ["CONTRIBUTING.md", "docs/design.md", "docs/adr/README.md", "docs/*.md", "CHANGELOG.md", "*.md"],
 }
 
 html_theme = "furo"
@@ -71,6 +77,7 @@ html_show_sphinx = False
 myst_heading_anchors = 4
 suppress_warnings = ["misc.highlighting_failure"]  # shortened examples: "..." is no TOML
 default_role = "code"
+highlight_language = "text"
 
 autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"

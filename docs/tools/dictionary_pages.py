@@ -103,16 +103,16 @@ def _service(service: int, dictionary: Dictionary) -> str:
     rows = [
         (
             code(command.name),
-            _type_of(command),
-            command.apid,
+            plain(command.text),
             _arguments(command.arguments),
             "yes, urgent" * command.urgent or "yes" if command.durable else "no",
-            plain(command.text),
+            _type_of(command),
+            command.apid,
         )
         for command in dictionary.commands
         if command.service == service
     ]
-    heads = ("command", "packet", "APID", "arguments", "durable", "what it does")
+    heads = ("command", "what it does", "arguments", "durable", "packet", "APID")
     return f"## {_SERVICES[service]}: ST[{service}]\n\n{table(heads, rows)}"
 
 
