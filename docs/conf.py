@@ -90,7 +90,7 @@ toc_object_entries_show_parents = "hide"
 
 
 def _navigation() -> dict[str, list[str]]:
-    """The pages under each caption."""
+    """Return the pages under each caption."""
     taken = {f"{root_doc}.md"}
     found: dict[str, list[str]] = {}
     for caption, patterns in _NAVIGATION.items():
@@ -107,7 +107,7 @@ def _toctree(pages: Iterable[str], caption: str = "") -> str:
 
 
 def _with_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
-    """The side bar stands here, and not in pages that are read on a code host as well."""
+    """Put the side bar here, not into pages that are read on a code host as well."""
     if page == root_doc:
         source[0] += "".join(_toctree(pages, caption) for caption, pages in _navigation().items())
     elif page == "docs/adr/README":
@@ -116,7 +116,7 @@ def _with_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def _outdated(_app: Sphinx, _env: object, added: set[str], _changed: set[str], removed: set[str]) -> list[str]:
-    """The side bar is read anew when there are other pages."""
+    """Read the side bar again if there are other pages."""
     return [root_doc, "docs/adr/README"] if added or removed else []
 
 
@@ -127,12 +127,12 @@ def _docstring(_app: Sphinx, _what: str, _name: str, _thing: object, _options: o
 def _signature(
     _app: Sphinx, _what: str, _name: str, thing: object, _options: object, arguments: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
-    """A Protocol is not called: its arguments would be those of typing's own constructor."""
+    """Show no arguments for a Protocol: they would be those of typing's own constructor."""
     return ("", returns) if getattr(thing, "_is_protocol", False) else (arguments, returns)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Called by Sphinx."""
+    """Connect the hooks of this file; Sphinx calls it."""
     app.add_lexer("csv", TextLexer)
     app.connect("source-read", _with_navigation)
     app.connect("env-get-outdated", _outdated)

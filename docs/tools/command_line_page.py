@@ -25,12 +25,12 @@ interrupted."""
 
 
 def command_line_page() -> str:
-    """The page's text."""
+    """Return the page's text."""
     return "\n\n".join(["# Command line", _INTRODUCTION, *(_command(name, module) for name, module in _modules())])
 
 
 def _modules() -> Iterator[tuple[str, CommandModule]]:
-    """The commands of this project, in its own order. Those that other distributions install are not asked."""
+    """Return the commands of this project, in its own order. Those that other distributions install are not asked."""
     with (_ROOT / "pyproject.toml").open("rb") as file:
         entries = tomllib.load(file)["project"]["entry-points"]["orbitnode.commands"]
     for name, module in entries.items():
@@ -50,7 +50,7 @@ def _command(name: str, module: CommandModule) -> str:
 
 
 def _groups(parser: argparse.ArgumentParser) -> Iterator[tuple[str, list[argparse.Action]]]:
-    """What is of argparse's two groups of its own, without a title, then each group of the command's."""
+    """Return the arguments by group: argparse's own two without a title, then each group of the command."""
     usual: list[argparse.Action] = []
     groups: list[tuple[str, list[argparse.Action]]] = [("", usual)]
     for group in parser._action_groups:
@@ -91,7 +91,7 @@ def _metavar(action: argparse.Action) -> str:
 
 
 def _row(action: argparse.Action) -> tuple[str, str]:
-    """An argument and its help, which tells of its default itself."""
+    """Return an argument and its help, which says its default itself."""
     if not action.option_strings:
         names = code(_metavar(action))
     elif action.nargs == 0:

@@ -83,7 +83,7 @@ _REFERENTS: dict[str, str] = {
 
 
 def dictionary_pages() -> dict[str, str]:
-    """The text of each page by its name."""
+    """Return the text of each page by its name."""
     dictionary = dictionary_of(load(MISSIONS / MISSION))
     return {
         "commands.md": _commands(dictionary),
@@ -135,7 +135,7 @@ def _argument(field: Field) -> str:
 
 
 def _admitted(field: Field) -> Iterator[str]:
-    """What the field may be, besides what its type says."""
+    """Say what the field may be, besides what its type says."""
     if field.labels:
         yield _labels(field)
     low, high = field.minimum, field.maximum
@@ -199,7 +199,7 @@ def _report(report: Report) -> str:
 
 
 def _report_rows(fields: Iterable[Field], path: str = "") -> list[tuple[str, str, str, str]]:
-    """A row per field. Fields that differ in the number at their end alone have one together."""
+    """Return a row per field. Fields that differ only in the number at their end share one."""
     rows = []
     for _, group in groupby(fields, lambda field: (field.name.rstrip("0123456789"), field.type, field.text)):
         first, *others = group

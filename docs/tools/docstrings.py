@@ -18,7 +18,7 @@ _INDENT = "    "
 
 
 def restructured(lines: Sequence[str]) -> list[str]:
-    """The lines of a docstring, dedented, as lines of reStructuredText."""
+    """Return the lines of a docstring, dedented, as lines of reStructuredText."""
     written: list[str] = []
     for paragraph in _paragraphs(lines):
         written += [*_paragraph(paragraph), ""]
@@ -26,7 +26,7 @@ def restructured(lines: Sequence[str]) -> list[str]:
 
 
 def _paragraphs(lines: Sequence[str]) -> Iterator[list[str]]:
-    """What stands between empty lines; indented lines that follow one another over empty ones stay together."""
+    """Return what stands between empty lines; indented lines stay together over empty ones."""
     for is_text, group in groupby(lines, lambda line: bool(line.strip())):
         if is_text:
             yield list(group)

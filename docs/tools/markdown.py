@@ -15,12 +15,12 @@ def plain(text: str) -> str:
 
 
 def code(text: object) -> str:
-    """A code span."""
+    """Return a code span."""
     return f"`{text}`"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table, without a line feed at its end. Cells are Markdown; a bar in one is escaped, an empty one is a dash."""
+    """Return a table, without a line feed at its end. A bar in a cell is escaped, an empty cell is a dash."""
     cells = [[str(cell).replace("|", r"\|") or "-" for cell in line] for line in (heads, *rows)]
     head, *lines = ["| " + " | ".join(line) + " |" for line in cells]
     return "\n".join([head, "|" + "---|" * len(heads), *lines])

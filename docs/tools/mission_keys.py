@@ -45,19 +45,21 @@ class Key:
 
     @property
     def cells(self) -> tuple[str, ...]:
+        """The cells of its row, as Markdown."""
         return code(self.name), self.type, self.default, self.bounds, plain(self.text)
 
 
 def key_tables() -> dict[str, str]:
-    """Every table by the heading of its section, such as `[power]` and `[[power.mode]]`, and "no file" for the figures
-    that no file sets.
+    """Return every table by the heading of its section, such as `[power]` and `[[power.mode]]`.
+
+    "no file" is the table of the figures that no file sets.
     """
     tables = {heading: table(_HEADS, [key.cells for key in keys]) for heading, keys in mission_keys().items()}
     return tables | {"no file": _figures()}
 
 
 def mission_keys() -> dict[str, list[Key]]:
-    """The keys of every table that a mission file may have, by its heading."""
+    """Return the keys of every table that a mission file may have, by its heading."""
     sections = [*_SECTIONS, *_OTHER_SECTIONS]
     return dict(each for section in sections for each in _tables_in(section.name, section.kind, section.many)) | (
         _link_tables()
@@ -65,7 +67,7 @@ def mission_keys() -> dict[str, list[Key]]:
 
 
 def _tables_in(name: str, kind: type[Any], many: bool) -> Iterator[tuple[str, list[Key]]]:
-    """The table read by `kind`, then the tables in it."""
+    """Yield the table read by `kind`, then the tables in it."""
     yield heading_of(name, many), keys_of(kind, name)
     for key_name, hint in typing.get_type_hints(kind).items():
         inner, is_list = _table_type(hint)
@@ -74,12 +76,12 @@ def _tables_in(name: str, kind: type[Any], many: bool) -> Iterator[tuple[str, li
 
 
 def heading_of(name: str, many: bool) -> str:
-    """A table's heading in TOML."""
+    """Return a table's heading in TOML."""
     return f"[[{name}]]" if many else f"[{name}]"
 
 
 def _table_type(hint: Any) -> tuple[type[Any] | None, bool]:
-    """The dataclass that reads such a value, None if the value is not a table; and whether it is a list of them."""
+    """Return the dataclass that reads such a value, None if it is not a table; and whether it is a list of them."""
     if dataclasses.is_dataclass(hint):
         return typing.cast("type[Any]", hint), False
     arguments = typing.get_args(hint)
@@ -89,7 +91,7 @@ def _table_type(hint: Any) -> tuple[type[Any] | None, bool]:
 
 
 def keys_of(kind: type[Any], path: str = "") -> list[Key]:
-    """The keys that the dataclass `kind` asks for; `path` is the name of the table that it reads."""
+    """Return the keys that the dataclass `kind` asks for; `path` is the name of the table that it reads."""
     hints = typing.get_type_hints(kind)
     return [_key(field, hints[field.name], path) for field in dataclasses.fields(kind) if field.init]
 
@@ -124,7 +126,7 @@ def _type_text(hint: Any) -> str:
 
 
 def _default_text(field: dataclasses.Field[Any], hint: Any) -> str:
-    """The default as TOML has it; "below" for what is too long for a cell, which the page shows as TOML."""
+    """Return the default as TOML has it; "below" for what is too long for a cell, which the page shows as TOML."""
     if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
         return "required"
     if field.default == () or field.default is dataclasses.MISSING:

@@ -38,8 +38,9 @@ def generated_pages() -> Iterator[tuple[Path, str]]:
 
 
 def with_tables(page: str, tables: dict[str, str]) -> str:
-    """The page with each of the `tables` between the marks that name it. Raises ValueError if a table has no place in
-    the page, or a place names no table.
+    """Return the page with each of the `tables` between the marks that name it.
+
+    Raises ValueError if a table has no place in the page, or a place names no table.
     """
     places = [found[2] for found in _PART.finditer(page)]
     if sorted(places) != sorted(tables):
