@@ -115,8 +115,8 @@ def test_the_guide_says_who_may_hold_how_much() -> None:
     shares = storage.shares(123)
     vault, boot = shares.pop(storage.VAULT), shares.pop(storage.BOOT)
     assert (
-        f"`vault` (commands, schedule, parameters; {vault.quota_octets:,} octets,\npriority {vault.priority})"
-        in section
-    )
-    assert f"`boot` ({boot.quota_octets:,}, {boot.priority})" in section
-    assert "`recorder` (what its stores need, 1)" in section and shares == {storage.RECORDER: Share(123, 1)}
+        f"| `vault` | commands, schedule, parameters | {vault.quota_octets:,} | {vault.priority} |\n"
+        f"| `boot` | the boot record | {boot.quota_octets:,} | {boot.priority} |\n"
+        "| `recorder` | packet stores | what they need | 1 |\n"
+    ) in section
+    assert shares == {storage.RECORDER: Share(123, 1)}
