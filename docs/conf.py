@@ -45,6 +45,7 @@ _NAVIGATION = {
         "docs/guides/app.md",
         "docs/guides/driver.md",
         "docs/guides/bench.md",
+        "docs/guides/api.md",
         "docs/guides/procedure.md",
         "docs/guides/recording.md",
         "docs/guides/link.md",
