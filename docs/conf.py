@@ -76,7 +76,7 @@ html_show_sourcelink = False
 html_show_sphinx = False
 
 myst_heading_anchors = 4
-suppress_warnings = ["misc.highlighting_failure"]  # shortened examples: "..." is no TOML
+suppress_warnings = ["misc.highlighting_failure"]  # shortened examples: "..." is not TOML
 default_role = "code"
 highlight_language = "text"
 
@@ -108,7 +108,7 @@ def _toctree(pages: Iterable[str], caption: str = "") -> str:
 
 
 def _with_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
-    """Put the side bar here, not into pages that are read on a code host as well."""
+    """Add the side bar to the page. It stands here because the pages are also read on a code host."""
     if page == root_doc:
         source[0] += "".join(_toctree(pages, caption) for caption, pages in _navigation().items())
     elif page == "docs/adr/README":
@@ -117,7 +117,7 @@ def _with_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def _outdated(_app: Sphinx, _env: object, added: set[str], _changed: set[str], removed: set[str]) -> list[str]:
-    """Read the side bar again if there are other pages."""
+    """Return the pages with the side bar if pages were added or removed: Sphinx must read these again."""
     return [root_doc, "docs/adr/README"] if added or removed else []
 
 

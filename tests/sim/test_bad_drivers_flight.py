@@ -248,7 +248,7 @@ def test_ctrl_c_ends_a_node_that_waits_for_a_driver_to_open(bad: BadBench) -> No
 
 
 def test_a_node_ends_whatever_a_driver_leaves_running(bad: BadBench) -> None:
-    """A thread that is no daemon and a handler of atexit, for both of which Python waits."""
+    """The driver leaves a non-daemon thread and a handler of atexit. Python waits for both."""
     flight = bad.flight()
     bad.hear("boot", "")
     bad.be(eps="leave")

@@ -192,7 +192,7 @@ def test_a_paused_reader_stops_no_frame_and_reads_how_much_it_missed(
         assert end(processes[0]) == 0
     lines = stuck.text().splitlines()
     assert lines[-1] == "bench-1: stopped, storage is safe"
-    # Every line of the app is there in order, or counted if it is missing.
+    # Every line of the app is there in order, or is counted in the gap in which it is missing.
     number = lost = 0
     for line in lines:
         gap = GAP.search(line)

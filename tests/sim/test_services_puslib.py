@@ -38,7 +38,7 @@ ACK = puslib.AckFlag.ACCEPTANCE | puslib.AckFlag.START_OF_EXECUTION | puslib.Ack
 
 
 class Interval(Real32Parameter):  # type: ignore[misc] # puslib has no types
-    """A collection interval in seconds. puslib's real numbers are not read where more octets follow them."""
+    """A collection interval in seconds. puslib cannot read a real number if more octets follow it."""
 
     @classmethod
     def from_bytes(cls, buffer: bytes) -> float:

@@ -157,7 +157,7 @@ def test_a_malformed_file_is_refused_with_its_reason(tmp_path: Path, document: o
         CpuProfile.load(path)
 
 
-def test_a_file_that_is_none_or_no_json_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_or_not_json_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cpu.json"
     with pytest.raises(SetupError, match="No such file"):
         CpuProfile.load(path)

@@ -14,7 +14,7 @@ from docs.tools.docstrings import restructured
         ("Rows of `Field`s; x`y`", r"Rows of ``Field``\ s; x\ ``y``"),
         ("Over two `long\nnames` here.", "Over two ``long names`` here."),
         ("*args, a_, |x| and \\n", r"\*args, a\_, \|x\| and \\n"),
-        (":key: is no field\n.. nor this a comment", "\\:key: is no field\n\\.. nor this a comment"),
+        (":key: is not a field\n.. nor this a comment", "\\:key: is not a field\n\\.. nor this a comment"),
         ("It takes\n1. a number at the beginning of a line", "It takes\n\\1. a number at the beginning of a line"),
         ("States:\n    a  b\n      c *d*\nand on.", "States:\n\n::\n\n    a  b\n      c *d*\n\nand on."),
         ("- one\n  goes `on`\n- two\nText.", "- one\n  goes ``on``\n\n- two\n\nText."),
