@@ -13,13 +13,13 @@ from ground.telemetry.node_archive import NodeArchive
 
 @contextmanager
 def entered(path: Path, dictionary: Dictionary) -> Iterator[NodeArchive]:
-    """The archive at `path`, to write to it as the node of the dictionary."""
+    """Open the archive at `path`, to write to it as the node of the dictionary."""
     with Archive(path) as archive:
         yield archive.enter(dictionary)
 
 
 @contextmanager
 def reading(path: Path, node: str = "") -> Iterator[NodeArchive]:
-    """What the archive at `path` has of that node, or of the only one."""
+    """Open the archive at `path` read-only, as the view of that node, or of the only node in it."""
     with Archive(path, read_only=True) as archive:
         yield archive.of(node)

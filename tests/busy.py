@@ -1,13 +1,22 @@
-"""The whole suite, several times running, on a machine that is busy with something else (make test-busy).
+"""Run the suite several times on a machine that is busy with something else (`make test-busy`).
 
 `python -m tests.busy [--processes N] [--times N] [--freeze-s S] [-- pytest's arguments]` computes in N processes beside
-pytest and says for each run how it ended, how long it took and how much of the machine the busy processes had. Exit
-status 1 if a run failed. A busy process ends by itself as soon as the one that started it is gone, however that ended.
-
-With `--freeze-s`, processes of the suite are also stopped at random places for up to so many seconds. That finds in a
-minute what a busy machine does once a week: a reading that is fresh in one line and stale in the next, an answer that
-lies there while its time-out runs. `--seed` chooses the places; the same seed need not find the same again.
+pytest. For each run it says how it ended, how long it took, and what share of the machine the busy processes had. The
+exit status is 1 if a run failed.
 """
+
+# Two ways to find a test that depends on time:
+#
+# - Busy processes take the processors away, a little at a time, as other work does. Their share is measured and
+#   printed: a run beside processes that had nothing proves nothing. `computed_s` fails if one of them has ended.
+# - `--freeze-s` stops processes of the suite (SIGSTOP) at random places, each time some of them, for up to that many
+#   seconds. In a minute that finds what a busy machine shows once a week: a reading that is fresh in one line and stale
+#   in the next, an answer that lies there while its time-out runs. Some and not all are stopped, because the faults lie
+#   between processes. `--seed` chooses places and processes, but the suite is at another place each time, so the same
+#   seed need not find the same fault again.
+#
+# Nothing may stay behind. A busy process looks at its parent every few milliseconds and ends when the parent is gone,
+# however that ended. A freeze always ends with SIGCONT.
 
 from __future__ import annotations
 
@@ -24,14 +33,14 @@ from random import Random
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-# Nothing but computing; a look at the parent every few milliseconds.
+# Only computes, and looks at its parent every few milliseconds.
 BUSY = """
 import os, sys
 parent = int(sys.argv[1])
 while os.getppid() == parent:
     sum(range(100_000))
 """
-_BETWEEN_S = 0.15  # two freezes, on average
+_BETWEEN_S = 0.15  # between two freezes, on average
 _FROZEN_FRAC = 0.6  # of the suite's processes, each time
 _PPID, _UTIME, _STIME = 1, 11, 12  # fields of /proc/PID/stat after the name, proc(5)
 
@@ -42,7 +51,7 @@ def _stat(pid: int) -> list[str]:
 
 @contextmanager
 def busy(processes: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """So many processes that compute until the end of the block, or of this process."""
+    """Start processes that compute until the end of the block, or of this process."""
     command = [sys.executable, "-S", "-c", BUSY, str(os.getpid())]
     started: list[subprocess.Popen[bytes]] = []
     try:
@@ -57,7 +66,7 @@ def busy(processes: int) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 
 def computed_s(processes: Sequence[subprocess.Popen[bytes]]) -> float:
-    """Processor time of all of them so far. AssertionError if one has ended."""
+    """Return the processor time of all of them so far. Raises AssertionError if one has ended."""
     ticks = 0
     for process in processes:
         assert process.poll() is None, f"busy process {process.pid} ended with status {process.returncode}"
@@ -67,7 +76,7 @@ def computed_s(processes: Sequence[subprocess.Popen[bytes]]) -> float:
 
 
 def family(root: int) -> list[int]:
-    """The process, its children, theirs and so on."""
+    """Return the ids of a process, its children, their children, and so on."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended meanwhile
@@ -79,7 +88,7 @@ def family(root: int) -> list[int]:
 
 
 def freeze(process: subprocess.Popen[Any], longest_s: float, random: Random) -> int:
-    """Stop some of the process's family again and again until it has ended; how often."""
+    """Stop some of the process's family again and again until it has ended; return how often."""
     times = 0
     while process.poll() is None:
         time.sleep(random.expovariate(1 / _BETWEEN_S))
@@ -98,11 +107,14 @@ def freeze(process: subprocess.Popen[Any], longest_s: float, random: Random) -> 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the suite as asked; return 1 if a run failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.busy", description=__doc__.partition("\n")[0])
     parser.add_argument("--processes", type=int, default=4, metavar="N", help="busy processes (default %(default)s)")
     parser.add_argument("--times", type=int, default=3, metavar="N", help="runs of the suite (default %(default)s)")
-    parser.add_argument("--freeze-s", type=float, metavar="S", help="also stop its processes for up to so long")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the places where they are stopped")
+    parser.add_argument(
+        "--freeze-s", type=float, metavar="S", help="also stop processes of the suite for up to S seconds"
+    )
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="chooses the places at which they are stopped")
     parser.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="for pytest, after --")
     args = parser.parse_args(argv)
     lines: list[str] = []

@@ -1,6 +1,6 @@
-"""A command line in the process of the test, if the test is about arguments, outcomes and messages.
+"""Run a command line in the process of the test, if the test is about arguments, outcomes and messages.
 
-What is about being a process (streams, signals, limits, the end of the interpreter) has one of its own.
+A test of anything that belongs to a process (streams, signals, limits, the end of the interpreter) starts a process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from flight.cli import main
 
 
 def command_line(*words: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of `orbitnode` with these words."""
+    """Run `orbitnode` with these words; return exit code, stdout and stderr."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         try:

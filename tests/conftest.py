@@ -1,8 +1,8 @@
 """Shared by all tests: hypothesis profiles, the limit of each test, independent test data.
 
-No test depends on how busy the machine is, so a test that reaches its limit hangs. It fails then, by name and with the
-place where it stood, and the run goes on. pytest's own faulthandler (pyproject.toml) comes later and is for code that
-does not even let Python see a signal: it can only end the whole run.
+No test depends on how busy the machine is, so a test that reaches its limit hangs. Then it fails, by name and with the
+place at which it stood, and the run goes on. pytest's own faulthandler (pyproject.toml) comes later. It is for code
+that does not even let Python see a signal, and can only end the whole run.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from hypothesis import HealthCheck, Phase, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# A shell starts what runs in the background with SIGINT ignored, and nohup ignores SIGHUP. Processes inherit that, and
-# those that the tests start are to be ended by these signals.
+# A shell starts background processes with SIGINT ignored, and nohup ignores SIGHUP. Child processes inherit that, but
+# those that the tests start must end by these signals.
 for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
         signal.signal(_number, _usual)
 
-# Hundreds of processes are started here. Without bytecode each would compile all that it imports, half of its time.
+# Hundreds of processes are started here. Without bytecode, each would spend half of its time on compiling its imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Grounds that tests start put their tokens into a folder of this run, which goes with it.
@@ -45,7 +45,7 @@ settings.register_profile(
     "ci", derandomize=True, max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("search", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-# `mutants`: as `ci`, without looking for the smallest example of a failure, which nobody would see.
+# `mutants`: as `ci`, but without the search for the smallest failing example, which nobody would see.
 settings.register_profile("mutants", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate, Phase.target])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
@@ -64,7 +64,7 @@ TEST_LIMIT_S = 900.0  # for each of set-up, call and tear-down; the longest take
 
 @contextmanager
 def limited(limit_s: float) -> Iterator[None]:
-    """Fail what runs inside, at the line it has reached, once it has taken `limit_s`. In the main thread alone.
+    """Fail what runs inside, at the line that it has reached, after `limit_s`. Works only in the main thread.
 
     The interval timer and its SIGALRM belong to the node (flight/linux/call_limit.py), so a thread keeps the time.
     """
@@ -99,7 +99,7 @@ pytest_runtest_setup = pytest_runtest_call = pytest_runtest_teardown = _limited_
 
 @pytest.fixture
 def cuts_fall_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests that cut calls off.
+    """Let Python itself report exceptions that fall into finalizers, for tests that cut calls off.
 
     The exception that does so may fall into a finalizer, from which Python only reports it. pytest's report has many
     lines, into which the next such exception may fall, and then a test fails that has nothing to do with it. Python's

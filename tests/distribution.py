@@ -1,4 +1,4 @@
-"""Distributions of other people, installed in a folder as pip would: modules, and a dist-info with entry points."""
+"""Install distributions of other people in a folder, as pip would: modules, and a dist-info with entry points."""
 
 from __future__ import annotations
 

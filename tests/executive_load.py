@@ -1,8 +1,18 @@
-"""A load for the scheduler on any host, and the one question about it: is every task that is due going to be woken?
+"""A load for the scheduler on any host, and a check that every task that is due will be woken.
 
-Used in two places: on a host of its own that does everything a host may do wrong (tests/properties), and on the Linux
+It is used in two places: on a host that does everything wrong that a host may do (tests/properties), and on the Linux
 platform for as long as one likes (`make loop`, tests/soak/loop.py).
 """
+
+# Why this check. A scheduler can stop for ever without any wrong result: it has a task that is due, but no call of the
+# host is pending that would wake it. No test of outcomes sees that, because nothing happens any more. So the host is
+# watched (WatchedHost knows which calls are still pending), and after every call the rule itself is checked
+# (`unwoken`): a task that is ready needs a pending call, and a task that waits for a time needs one no later than that
+# time.
+#
+# The load covers all the ways in which a task can wait: ticks of periods that share no instant, sleeps of zero and of
+# one nanosecond, waits with a limit that an event cuts short, a bounded queue, and children that are cancelled. At the
+# end each ticker must have delivered, or counted as skipped, every index (`missing`).
 
 from __future__ import annotations
 
@@ -29,6 +39,7 @@ class WatchedTimer:
         self.inner: Timer | None = None
 
     def cancel(self) -> None:
+        """Forget the call."""
         self._host.pending.discard(self)
         assert self.inner is not None
         self.inner.cancel()
@@ -39,7 +50,7 @@ class WatchedTimer:
 
 
 class WatchedHost:
-    """Another host, and which of the calls that it was asked for are still to come. A cancelled one is not."""
+    """A host around another one. `pending` has the calls that are still to come; a cancelled call is not in it."""
 
     def __init__(self, host: Timeline) -> None:
         self._host = host
@@ -47,6 +58,7 @@ class WatchedHost:
         self.pending: set[WatchedTimer] = set()
 
     def call_at(self, t_ns: int, call: Callable[[], None]) -> WatchedTimer:
+        """Have the host make the call at that time, and keep it in `pending` until then."""
         timer = WatchedTimer(self, t_ns, call)
         self.pending.add(timer)
         timer.inner = self._host.call_at(t_ns, timer)
@@ -54,7 +66,10 @@ class WatchedHost:
 
 
 def unwoken(scheduler: Scheduler, host: WatchedHost) -> str:
-    """Between two calls of the host: which task is due, or will be, without a call to come by then; empty for none."""
+    """Return what is wrong if a task is due, or will be, and no call comes by then; empty if all is well.
+
+    To be called between two calls of the host.
+    """
     earliest_ns = min((timer.t_ns for timer in host.pending), default=None)
     now_ns = host.now_ns()
     tasks = set(scheduler.tasks)
@@ -87,7 +102,7 @@ class ExecutiveLoad:
         scheduler.spawn("parent", self._parent)
 
     def missing(self) -> list[str]:
-        """Tickers of which a tick was neither delivered nor counted as skipped, and all else that went wrong."""
+        """Return tickers that lost a tick, neither delivered nor counted as skipped, and all other faults."""
         unaccounted = [
             f"{task.name}: tick {self.indices[task.name]} is the {task.stats.ticks}. and {task.stats.skipped} skipped"
             for task in self.tickers

@@ -1,4 +1,4 @@
-"""Values of fields as what a test expects them to be: a field may hold any kind, and mypy is to see which one."""
+"""Values of fields as the kind that a test expects: a field may hold any kind, and mypy must see which one."""
 
 from __future__ import annotations
 
@@ -7,26 +7,29 @@ from typing import Any
 
 
 def real(value: object) -> float:
+    """Return the value as a number."""
     assert isinstance(value, int | float), f"{value!r} is not a number"
     return value
 
 
 def integer(value: object) -> int:
+    """Return the value as an integer."""
     assert isinstance(value, int), f"{value!r} is not an integer"
     return value
 
 
 def integers(values: Mapping[str, object]) -> dict[str, int]:
-    """Those of the values that are integers, by name."""
+    """Return those of the values that are integers, by name."""
     return {name: value for name, value in values.items() if isinstance(value, int)}
 
 
 def refused(outcome: tuple[int, str] | None) -> int:
-    """The failure code of a command that was to be refused."""
+    """Return the failure code of a command that had to be refused."""
     assert outcome is not None, "it was not refused"
     return outcome[0]
 
 
 def rows(value: object) -> tuple[tuple[Any, ...], ...]:
+    """Return the value as a list of rows."""
     assert isinstance(value, tuple), f"{value!r} is not a list of rows"
     return value

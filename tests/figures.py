@@ -1,9 +1,9 @@
-"""Figures of the house: how full its rooms are, what runs up or round, how long its parts are, what an addition costs.
+"""Figures of the house: how full its rooms are, imports that go up or round, lengths, and what an addition costs.
 
-    python -m tests.figures          in all of the packages, as they stand in this folder
+    python -m tests.figures          counts all packages, as they stand in this folder
 
-What an addition costs is counted by an example that is there: the places, besides its own file, that name it. A part of
-the node that nobody else names is added without touching anybody else.
+The cost of an addition is counted by an example that exists: the places outside its own file that name it. A part of
+the node that nothing else names can be added without an edit elsewhere.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.unit.test_layout import (
 
 ROOT = Path(__file__).parent.parent
 CPU_RUNS = 5
-# An example of each kind of addition: its own files, and the word by which others would name it.
+# An example of each kind of addition: its own files, and the word by which others name it.
 EXAMPLES = {
     "a PUS service (ST[17], Ping)": ("flight/services/commanding/test.py", "Ping"),
     "a kind of device (GOVERNOR)": ("", "GOVERNOR"),
@@ -35,7 +35,7 @@ EXAMPLES = {
 
 
 def naming(own: str, word: str) -> list[str]:
-    """The lines of flight and hal outside `own` files that name `word`, imports aside: each is a place to edit."""
+    """Return the lines of flight and hal outside `own` that name `word`, without imports: each is a place to edit."""
     found = []
     for file in FILES:
         if (own and file.startswith(own)) or not file.startswith(("flight/", "hal/")):
@@ -47,7 +47,7 @@ def naming(own: str, word: str) -> list[str]:
 
 
 def help_cpu_s() -> float:
-    """Processor time of `orbitnode cmd --help`, user and system, the median of some runs."""
+    """Return the processor time of `orbitnode cmd --help`, user and system, as the median of some runs."""
     took = []
     for _ in range(CPU_RUNS):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

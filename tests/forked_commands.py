@@ -1,8 +1,8 @@
-"""Several command lines in the same surroundings, each as a process of its own, for the price of loading them once.
+"""Run several command lines in the same surroundings, each in its own process, but load the commands only once.
 
 A Python is started in the surroundings (closed streams, limits, a locale) and loads the commands there. Then it forks
-once for each line, before anything ran: the process has its own streams and descriptors, and its end is that of an
-interpreter. Exit codes come by a pipe of their own, whatever the standard streams are.
+once per line, before anything has run. So each process has its own streams and descriptors, and ends as an interpreter
+does. Exit codes come by a pipe of their own, whatever the standard streams are.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ for words in lines:
 
 @dataclass(frozen=True)
 class Done:
-    """Exit code, and what was said on stderr, as far as that was there to be read."""
+    """Exit code of a command line, and its stderr if that could be read."""
 
     returncode: int
     stderr: str
@@ -52,7 +52,7 @@ def run_each(
     lines: Sequence[Sequence[str]], *, first: str = "", cwd: Path = ROOT, env: Mapping[str, str] | None = None,
     stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE, preexec_fn: Callable[[], None] | None = None,
 ) -> list[Done]:  # fmt: skip
-    """What became of these command lines, one after the other; `first` is done before anything is loaded."""
+    """Run these command lines one after the other; `first` is Python that runs before anything is loaded."""
     reader, codes = os.pipe()
     is_read = "read" if stderr == subprocess.PIPE else "not read"  # a pipe that is full would take no mark
     try:

@@ -1,12 +1,12 @@
-"""A full disk, in the four ways that a test can have one: simulated, a limit on files, a device, a small file system.
+"""A full disk, in the four ways in which a test can have one: simulated, file limit, device, small file system.
 
-    full_disk(disk)          the disk of a simulated machine, which takes nothing more while the context lasts
+    full_disk(disk)          the disk of a simulated machine takes nothing more while the context lasts
     limited_files(octets)    no file of a process grows beyond that (EFBIG), as SQLite and a node's storage meet it
     full_device()            /dev/full, where every write is refused (ENOSPC)
     small_disk(folder, kib)  a real file system of that size, for what counts its free octets; `on_small_disk` for a
                              command, which needs no more rights than a mount namespace of its own
 
-Each gives the room back at its end, however the test ends.
+Each gives the room back when the context ends, however the test ends.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NO_SPACE = "No space left on device"
 
 @contextmanager
 def full_disk(disk: Disk) -> Iterator[None]:
-    """A simulated disk without room, whatever is deleted from it."""
+    """Leave the simulated disk without room, whatever is deleted from it."""
     room_octets, disk.capacity_octets = disk.capacity_octets, 0
     try:
         yield
@@ -38,8 +38,9 @@ def full_disk(disk: Disk) -> Iterator[None]:
 
 @contextmanager
 def limited_files(octets: int, pid: int = 0) -> Iterator[None]:
-    """No file of process `pid` (0: this one) grows beyond so many octets. Python ignores the signal SIGXFSZ that comes
-    with it, so the write itself fails.
+    """Let no file of process `pid` (0: this one) grow beyond `octets`.
+
+    Python ignores the signal SIGXFSZ that comes with it, so the write itself fails.
     """
     limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (octets, limits[1]))
@@ -51,7 +52,7 @@ def limited_files(octets: int, pid: int = 0) -> Iterator[None]:
 
 @contextmanager
 def full_device() -> Iterator[TextIO]:
-    """A text stream into a device that is full. What is still in memory at the end is lost in silence."""
+    """Open a text stream into a full device. What is still in memory at the end is lost in silence."""
     stream = FULL_DEVICE.open("w", encoding="utf-8")
     try:
         yield stream
@@ -62,7 +63,7 @@ def full_device() -> Iterator[TextIO]:
 
 @contextmanager
 def small_disk(folder: Path, kib: int) -> Iterator[Path]:
-    """A file system of its own in `folder`; the test is skipped on a machine that lets us mount none."""
+    """Mount a small file system in `folder`. Skips the test if this machine does not let us mount one."""
     folder.mkdir()
     mounted = subprocess.run(small_disk_mount(folder, kib), check=False, capture_output=True)
     if mounted.returncode:
@@ -74,12 +75,14 @@ def small_disk(folder: Path, kib: int) -> Iterator[Path]:
 
 
 def small_disk_mount(folder: Path, kib: int) -> list[str]:
+    """Return the command that mounts a file system of that size in `folder`."""
     return ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)]
 
 
 def on_small_disk(folder: Path, kib: int) -> list[str]:
-    """What stands before a command that runs with a file system of that size in `folder`, in a mount namespace of its
-    own; the test is skipped on a machine that has none.
+    """Return the words before a command that runs with a file system of that size in `folder`.
+
+    The command has a mount namespace of its own. Skips the test if this machine has none.
     """
     folder.mkdir()
     mount = " ".join(small_disk_mount(folder, kib))

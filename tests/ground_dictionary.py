@@ -117,12 +117,13 @@ PAYLOAD = Declarations(
 
 
 def make() -> Dictionary:
-    made = collect(
+    """Return the dictionary of the test mission."""
+    dictionary = collect(
         [NODE, PAYLOAD, uploads.declare(1)],
         mission="test",
         spacecraft_id=0x1AB,
         version="0.1.0",
         apids={"node": 1, "app": 2, "files": 3},
     )
-    # The codes of other software than ours.
-    return replace(made, failures={1: "unknown command", 2: "argument out of range", 3: "not now"})
+    # Failure codes of software that is not ours.
+    return replace(dictionary, failures={1: "unknown command", 2: "argument out of range", 3: "not now"})

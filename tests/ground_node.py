@@ -1,4 +1,4 @@
-"""A small node for the ground's tests: the real link end, and telecommands served by the test dictionary."""
+"""A small node for the ground's tests: a real link end that serves the telecommands of the test dictionary."""
 
 from __future__ import annotations
 
@@ -24,16 +24,24 @@ FRAME_NS = NS // 4
 
 
 class Clock(Protocol):
-    def now_ns(self) -> int: ...
-    def call_at(self, t_ns: int, call: Callable[[], None]) -> object: ...
+    """A time, and calls at a time; the virtual loop is one."""
+
+    def now_ns(self) -> int:
+        """Return the time now, ns."""
+
+    def call_at(self, t_ns: int, call: Callable[[], None]) -> object:
+        """Make the call at that time."""
 
 
 class Antenna(Protocol):
-    def receive(self, octets: bytes) -> None: ...
+    """Whoever hears the node."""
+
+    def receive(self, octets: bytes) -> None:
+        """Take octets of the downlink."""
 
 
 class LittleNode:
-    """Heard during `passes` (seconds). Commands in `mute` are received and never answered."""
+    """A node that is heard during `passes` (seconds). It receives commands in `mute` and never answers them."""
 
     def __init__(self, loop: Clock, passes: list[tuple[float, float]]) -> None:
         self.loop, self.passes = loop, passes
@@ -51,6 +59,7 @@ class LittleNode:
 
     @property
     def heard(self) -> bool:
+        """Whether the node is heard now."""
         return any(a <= self.loop.now_ns() / NS < b for a, b in self.passes)
 
     def _frame(self) -> None:
@@ -60,6 +69,7 @@ class LittleNode:
         self.loop.call_at(self.loop.now_ns() + FRAME_NS, self._frame)
 
     def transmit(self, cltu: bytes) -> None:
+        """Send a CLTU to the node, which gets it after the light time if it is in a pass."""
         if self.heard:
             self.loop.call_at(self.loop.now_ns() + LIGHT_NS, lambda: self._uplink(cltu))
 
@@ -78,15 +88,18 @@ class LittleNode:
                 self._command(PusTc.decode(packet))
 
     def tm(self, apid: int, service: int, subtype: int, data: bytes = b"", role: Role = Role.REALTIME) -> None:
+        """Queue a telemetry packet."""
         self.seq = (self.seq + 1) % 16384
         octets = PusTm(apid, self.seq, service, subtype, data, EPOCH_NS + self.loop.now_ns()).encode()
         assert self.link.queue(role, octets)
 
     def event(self, name: str, *values: Value) -> None:
+        """Queue the event of that name."""
         one = next(e for e in self.dictionary.events if e.name == name)
         self.tm(one.apid, 5, one.subtype, one.number.to_bytes(2, "big") + one.layout.encode(values))
 
     def file(self, name: str, data: bytes, drop: int = -1) -> None:
+        """Queue the PDUs of a file, without number `drop`."""
         sender = CfdpSender(1, 2, len(name), name, data, 500)
         for index in range(sender.pdus):
             pdu = sender.next_pdu()
@@ -118,7 +131,7 @@ class LittleNode:
         self.tm(tc.apid, 1, 7, request)
 
     def _report_power(self) -> None:
-        """Now, and every five seconds."""
+        """Report the power now, and then every five seconds."""
         if self.heard:
             self.tm(1, 3, 25, b"\x00\x01" + self.dictionary.structures[0].layout.encode((0.5, 8.0, 2, 0)))
         self.loop.call_at(self.loop.now_ns() + 5 * NS, self._report_power)

@@ -1,27 +1,28 @@
 """The blocks of code of the documentation: what they are, how their commands are run, and what their output must be.
 
-A block is told by the words behind its fence. Code hosts look at the first one alone.
+The words behind its fence say what a block is. Code hosts look only at the first word.
 
     ```toml file=a.toml          a file of this name, in the folder in which the page's commands run; with session=NAME
-                                 a mission whose programs meet where that session does
+                                 a mission whose programs use the ports and the board of that session
     ```console                   commands, each behind "$ ", and what they print, to the letter
     ```console varies            the same, with other numbers: times, sizes, counts, ids
-    ```console session=bench background   programs that go on, each in a terminal of its own, and what they print first
+    ```console session=bench background   programs that keep running, each in a terminal, and what they print first
     ```console session=bench     commands while these are running; their output varies. All pages share one session of a
                                  name; `bench` has board, ground and node if no page has started them before
     ```console after=run         commands about what `orbitnode run` left in out/
     ```console vectors=FOLDER    with the files of that folder of ../shared/vectors in place; left out without it
     ```console made-by=FILE ...  not run here: the file, a test or what CI runs, does what they do
 
-What stands under no command is not compared, but the command must succeed. "..." stands for anything in a line, and for
-any lines if it is one.
+If no output stands under a command, nothing is compared, but the command must succeed. "..." stands for anything in a
+line; a line "..." stands for any lines.
 
-`python -m tests.guide_run PAGE` puts under the commands of a page what they print now.
+`python -m tests.guide_run PAGE` writes under the commands of a page what they print now.
 """
 
-# Why so: the pages are read on code hosts, where a block must look like a terminal and nothing else. So what the test
-# has to know stands where no reader sees it, and the rules are few. Numbers that vary are one number (`alike`): whoever
-# changes what a command prints changes its words or its columns, and that is found.
+# Why it is done this way: people read the pages on code hosts, and there a block must look like a terminal and nothing
+# else. So everything that only the test needs stands behind the fence, which no reader sees, and the rules are few.
+# Numbers that vary all count as the same number (`alike`): a change of what a command prints is a change of words or
+# columns, and that is still found.
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VECTORS = ROOT.parent / "shared" / "vectors"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# What makes a line of a block a command, if it should have been behind "$ ".
+# A line that looks like a command, and so should stand behind "$ ".
 COMMAND = re.compile(r"(\$ |((\w+=\S*|\S*/)?\s*)?(orbitnode|make|python3?|pip|pytest|git|source|cd|cp) )")
 _NUMBER = re.compile(r"\b[0-9a-f]{8}\b|[-+]?\d[\d,]*(\.\d+)?([-:T]\d+[\d:.]*Z?)*")
 _UNIT_OF_TIME = re.compile(r"\b0 (us|ms|s)\b")
@@ -51,12 +52,12 @@ class Block:
 
     @property
     def words(self) -> dict[str, str]:
-        """The words behind the language: what stands after their "=", empty for none."""
+        """The words behind the language, with what stands after their "="; empty if nothing does."""
         return {name: value for name, _, value in (word.partition("=") for word in self.word.split())}
 
     @property
     def file(self) -> str:
-        """The name of the file that the block is, empty if it is none."""
+        """The name of the file that the block holds; empty if it is not a file."""
         return self.words.get("file", "")
 
     @property
@@ -66,7 +67,7 @@ class Block:
 
     @property
     def varies(self) -> bool:
-        """Whether numbers may be others than those that are shown."""
+        """Whether numbers may differ from those that are shown."""
         return bool({"varies", "session"} & set(self.words))
 
     @property
@@ -92,28 +93,28 @@ class Step:
 
 
 def blocks_of(page: str) -> Iterator[Block]:
-    """Every fenced block of a page."""
+    """Yield every fenced block of a page."""
     yield from map(block_of, BLOCK.finditer(page))
 
 
 def block_of(found: re.Match[str]) -> Block:
-    """The block that a match of BLOCK is."""
+    """Return the block of a match of BLOCK."""
     return Block(found[1], found[2].strip(), found[3], found.string.count("\n", 0, found.start()) + 1)
 
 
 def is_run(block: Block) -> bool:
-    """Whether its commands are run here and now."""
+    """Return whether the commands of the block are run here."""
     vectors = block.words.get("vectors")
     return block.language == "console" and not block.elsewhere and (not vectors or (VECTORS / vectors).is_dir())
 
 
 def alike(line: str) -> str:
-    """The line with every number as 0 and every stretch of blanks as one."""
+    """Return the line with every number as 0 and every stretch of blanks as one blank."""
     return " ".join(_UNIT_OF_TIME.sub("0 s", _NUMBER.sub("0", line)).split())
 
 
 def fits(shown: Sequence[str], printed: Sequence[str], varies: bool) -> bool:
-    """Whether what is printed is what is shown."""
+    """Return whether the printed lines fit the shown ones."""
     lines = [(alike(line) if varies else line.rstrip()) for line in printed]
     pattern = "".join(
         _pattern(alike(line) if varies else line.rstrip()) for line in shown if line.strip() or not varies

@@ -1,15 +1,15 @@
 """Run the commands of a page in a folder of its own, with the project's programs in the way that a test can afford.
 
-python -m tests.guide_run docs/guides/recording.md      puts what its commands print now under them
+python -m tests.guide_run docs/guides/recording.md      writes under its commands what they print now
 """
 
-# What is changed between the page and the process, and why:
+# What differs between the page and the process, and why:
 # - `orbitnode run` without --orbits flies three minutes: a whole orbit takes one minute of wall time.
-# - Programs in real time meet at ports and a board of this test's own: the usual ones may be somebody else's. These
-#   come from options that are added to the command line, and are put into the mission files that a page writes.
-# - The ground's status line comes four times a second, and the node reports its power twice, so that nobody waits for
-#   them. A value that has not come yet is asked for again.
-# All else is as a reader has it: a shell, the project's environment on its PATH, an empty folder.
+# - Programs in real time meet at ports and a board of this test: somebody else may use the usual ones. Options added to
+#   the command line name them, and they are put into the mission files that a page writes.
+# - Every second, the ground prints four status lines and the node reports its power twice, so that nobody waits for
+#   them. If a value has not come yet, the command that asks for it runs again.
+# Everything else is as a reader has it: a shell, the project's environment on its PATH, an empty folder.
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.ports import free_port
 from tests.waiting import GIVE_UP_RUN_S, GIVE_UP_S, wait_until
 
 _NOT_YET = "has been received yet"
-READY = "Ctrl-C ends it"  # in the first line of each program that goes on
+READY = "Ctrl-C ends it"  # in the first line of each program that keeps running
 BENCH = ("orbitnode sim", "orbitnode ground", "orbitnode flight")
 _MISSIONS = "flight/missions"  # as commands in the folder of the project name it
 _USUAL_PORTS, _USUAL_BOARD, _USUAL_TOKENS = (
@@ -68,7 +68,7 @@ app = []
 
 
 class Program:
-    """A program in a terminal of its own. What it prints goes into a file: a pipe that nobody reads would stop it."""
+    """A program in a terminal of its own. Its output goes into a file: a pipe that nobody reads would stop it."""
 
     def __init__(self, command: str, folder: Path, environment: dict[str, str], log: Path) -> None:
         self._log = log
@@ -79,11 +79,11 @@ class Program:
             )  # fmt: skip
 
     def printed(self) -> list[str]:
-        """The lines so far."""
+        """Return the lines that it has printed so far."""
         return self._log.read_text(encoding="utf-8").splitlines()
 
     def until(self, is_there: Callable[[str], bool], what: str) -> None:
-        """Wait for a line of which this is true. AssertionError if the program ends before."""
+        """Wait for a line of which `is_there` is true. Raises AssertionError if the program ends before."""
         wait_until(
             lambda: any(map(is_there, self.printed())) or self._process.poll() is not None,
             lambda: f"{what!r} in {self.printed()}",
@@ -91,7 +91,7 @@ class Program:
         assert any(map(is_there, self.printed())), f"no {what!r}: {self.printed()}"
 
     def end(self) -> int:
-        """End it as Ctrl-C does; its exit status."""
+        """End it as Ctrl-C does; return its exit status."""
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGINT)
         try:
@@ -130,7 +130,7 @@ class Session:
         }
 
     def own(self, mission: str) -> str:
-        """The text of a mission file with this session's ports and board in place of the usual ones."""
+        """Return the text of a mission file with the ports and board of this session instead of the usual ones."""
         text = mission.replace(_USUAL_PORTS, self._ports).replace(_USUAL_BOARD, str(self.folder))
         if text == mission:
             return text
@@ -139,12 +139,12 @@ class Session:
         return f"{text}\n[ground]\napi_port = {self._api}\n"
 
     def usual(self, line: str) -> str:
-        """A line that was printed, with the usual places in place of this session's."""
+        """Return a printed line with the usual places instead of those of this session."""
         tokens = os.environ.get("ORBITNODE_TOKENS", _USUAL_TOKENS)
         return line.replace(tokens, _USUAL_TOKENS).replace(str(self.folder), _USUAL_BOARD)
 
     def start(self, command: str, folder: Path) -> Program:
-        """Have the program running, and ready."""
+        """Start the program if it does not run yet, and wait until it is ready."""
         command = command.partition("#")[0].strip()
         if command not in self.programs:
             log = self.folder / f"terminal-{len(self.programs)}"
@@ -153,13 +153,13 @@ class Session:
         return self.programs[command]
 
     def end(self) -> None:
-        """End all programs, the last one first: the node before its board."""
+        """End all programs, the last one first, so that the node ends before its board."""
         codes = {command: program.end() for command, program in reversed(self.programs.items())}
         assert set(codes.values()) <= {0}, codes
 
 
 class Runner:
-    """The terminal of a page: its folder, and the sessions that it may use."""
+    """Runs the commands of a page in its folder, with the sessions that it may use."""
 
     def __init__(self, folder: Path, sessions: dict[str, Session]) -> None:
         self.folder = folder
@@ -167,7 +167,7 @@ class Runner:
         self._ids: dict[str, str] = {}  # of commands: the one that was given by the one that is shown
 
     def page(self, page: str) -> None:
-        """Run all of a page. AssertionError if something is not as it is shown."""
+        """Run all of a page. Raises AssertionError if something is not as it is shown."""
         blocks = list(blocks_of(page))
         if not any(map(is_run, blocks)):
             return
@@ -181,7 +181,7 @@ class Runner:
                     assert right, f"line {block.line}: {step.command}: {shown}"
 
     def block(self, block: Block) -> Iterator[list[str]]:
-        """What each command of a block prints. AssertionError if nothing is shown under one, and it fails."""
+        """Yield what each command prints. Raises AssertionError if a command with no output under it fails."""
         session = self._session(block)
         self._prepare(block, session)
         for step in block.steps:
@@ -203,14 +203,14 @@ class Runner:
         return program.printed()
 
     def _session(self, block: Block) -> Session:
-        """The session that a block is of, one of its own if it names none."""
+        """Return the session of a block, or one only for this page if the block names none."""
         name = block.words.get("session", self.folder.name)
         if name not in self._sessions:
             self._sessions[name] = Session(self.folder.parent / f"session-{name}")
         return self._sessions[name]
 
     def _prepare(self, block: Block, session: Session) -> None:
-        """Have there what the block's words ask for."""
+        """Provide what the words of the block ask for."""
         if vectors := block.words.get("vectors"):
             for path in (VECTORS / vectors).iterdir():
                 if not (self.folder / path.name).exists():
@@ -226,14 +226,14 @@ class Runner:
                 session.start(command, session.folder)
 
     def write(self, block: Block) -> None:
-        """Put a file of the page into its folder."""
+        """Write a file of the page into its folder."""
         path = self.folder / block.file
         path.parent.mkdir(parents=True, exist_ok=True)
         session = self._session(block)
         path.write_text(session.own(block.text) if path.suffix == ".toml" else block.text, encoding="utf-8")
 
     def _run(self, command: str, session: Session) -> tuple[int, list[str]]:
-        """Exit status and lines of one command. One that goes on is ended by Ctrl-C once it has printed something."""
+        """Run one command; return exit status and lines. One that follows is ended by Ctrl-C after its first output."""
         if "--follow" in command:
             program = Program(command, self.folder, session.environment, session.folder / "followed")
             program.until(bool, "anything")
@@ -261,7 +261,7 @@ def _is_shown(session: Session, line: str, printed: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _flown() -> Path:
-    """The folder `out` of a run with a pass in it and without a payload, which would take longer."""
+    """Return the folder `out` of a run that has a pass, and has no payload because that would take longer."""
     folder = Path(mkdtemp(prefix="orbitnode-guide-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / "mission.toml").write_text(_NO_PAYLOAD, encoding="utf-8")
@@ -273,7 +273,7 @@ def _flown() -> Path:
 
 
 def put_down(page: str, runner: Runner) -> str:
-    """The page with what its commands print now, where that is not what is shown."""
+    """Return the page with what its commands print now, if that differs from what is shown."""
 
     def renewed(found: re.Match[str]) -> str:
         block = block_of(found)
@@ -291,7 +291,7 @@ def put_down(page: str, runner: Runner) -> str:
 
 
 def main(path: Path) -> None:
-    """Put down what the commands of one page print."""
+    """Write into one page what its commands print."""
     sessions: dict[str, Session] = {}
     with TemporaryDirectory() as folder:
         page = Path(folder, "page")

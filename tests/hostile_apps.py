@@ -1,7 +1,7 @@
-"""Worker apps that do what an app must not do. Each tries, and either the attempt fails or its reply says it worked.
+"""Worker apps that do what an app must not do. Either the attempt fails, or the app's reply says that it worked.
 
-What `act` returns is reported as an error of the app ("got ..."), so that a test sees it; None makes a good mask.
-This module is loaded by real workers, by way of a copy that lies on their path alone.
+What `_act` returns is reported as an error of the app ("got ..."), so that a test sees it. If it returns None, the app
+answers with a good mask. Real workers load this module from a copy that is only on their path.
 """
 
 from __future__ import annotations
@@ -32,31 +32,37 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Base:
+    """An app that does `_act`, and then answers with a good mask."""
+
     ANSWER = SCREENING
 
     def __init__(self, settings: Any) -> None:
-        """Nothing is needed."""
+        """Take nothing from the settings."""
 
     @staticmethod
     def check(settings: Any) -> None:
-        """Nothing is needed."""
+        """Accept any settings."""
 
-    def act(self, samples: Any) -> Any:
+    def _act(self, samples: Any) -> Any:
         raise NotImplementedError
 
     def run(self, samples: Any) -> Any:
-        result = self.act(samples)
+        """Do what this app is about; raises RuntimeError with what it got, if anything."""
+        result = self._act(samples)
         if result is not None:
             raise RuntimeError(f"got {result}")
         return np.ones(samples.shape[1:], dtype=np.uint8)
 
 
 class Good(Base):
-    def act(self, samples: Any) -> None:
-        """A good mask."""
+    """Answers with a good mask."""
+
+    def _act(self, samples: Any) -> None:
+        pass
 
 
 def descriptor_of(name: str) -> int:
+    """Return the descriptor of this process that is open on a file of that name."""
     for one in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             if name in os.readlink(f"/proc/self/fd/{one}"):
@@ -65,13 +71,13 @@ def descriptor_of(name: str) -> int:
 
 
 def call(number: int, *arguments: int) -> None:
-    """A bare system call; raises OSError."""
+    """Make a bare system call; raises OSError."""
     if LIBC.syscall(ctypes.c_long(number), *(ctypes.c_long(one) for one in arguments)) < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def worked(attempts: dict[str, Callable[[], Any]]) -> list[str] | None:
-    """The names of the attempts that did not fail; None if all did."""
+    """Return the names of the attempts that did not fail; None if all failed."""
     found = []
     for name, attempt in attempts.items():
         with contextlib.suppress(OSError, ValueError):
@@ -84,13 +90,17 @@ def worked(attempts: dict[str, Callable[[], Any]]) -> list[str] | None:
 
 
 class Shrinks(Base):
-    def act(self, samples: Any) -> Any:
+    """Shrinks the shared slot and the log."""
+
+    def _act(self, samples: Any) -> Any:
         del samples
         return worked({"slot": lambda: os.ftruncate(descriptor_of("slot"), 0), "log": lambda: os.ftruncate(1, 0)})
 
 
 class Grows(Base):
-    def act(self, _samples: Any) -> Any:
+    """Makes the shared slot and the log larger."""
+
+    def _act(self, _samples: Any) -> Any:
         return worked({
             "slot": lambda: os.ftruncate(descriptor_of("slot"), 1 << 19),
             "log": lambda: os.ftruncate(1, 1 << 19),
@@ -99,14 +109,16 @@ class Grows(Base):
 
 
 class Prints(Base):
-    def act(self, _samples: Any) -> None:
+    """Prints a line of 20,000 octets."""
+
+    def _act(self, _samples: Any) -> None:
         print("x" * 20_000, "end", flush=True)
 
 
 class Forges(Base):
     """Answers by itself, with a product of another tile, or with a mask of classes that do not exist."""
 
-    def act(self, samples: Any) -> None:
+    def _act(self, samples: Any) -> None:
         bands, height, width = samples.shape
         shape = SlotShape(bands, height, width, samples[0].size)
         clear = np.zeros(samples.shape[1:], dtype=np.uint8)
@@ -123,15 +135,17 @@ class Forges(Base):
 
 
 class SaysReady(Base):
-    def act(self, _samples: Any) -> None:
+    """Says again and again that it is ready."""
+
+    def _act(self, _samples: Any) -> None:
         for _ in range(50):
             os.write(descriptor_of("socket"), Answer(Status.READY, 0, os.getpid()).encode())
 
 
 class AnswersUnasked(Base):
-    """Answers requests that it never reads: those of the future too."""
+    """Answers requests that it has not read, future ones too."""
 
-    def act(self, _samples: Any) -> None:
+    def _act(self, _samples: Any) -> None:
         control = descriptor_of("socket")
         for sequence in range(1, 5000):
             os.write(control, Answer(Status.APP_ERROR, sequence, os.getpid(), detail="unasked").encode())
@@ -167,7 +181,9 @@ def _clone3() -> None:
 
 
 class HasChildren(Base):
-    def act(self, _samples: Any) -> Any:
+    """Tries every way to have a child process."""
+
+    def _act(self, _samples: Any) -> Any:
         sleep = ["/bin/sleep", "3600"]
         return worked({
             "fork": _fork,
@@ -180,9 +196,9 @@ class HasChildren(Base):
 
 
 class LeavesChild(Base):
-    """With a child that holds all descriptors, in a session of its own; then what the tile says."""
+    """Leaves a child that holds all descriptors, in a session of its own; then does what the tile says."""
 
-    def act(self, samples: Any) -> None:
+    def _act(self, samples: Any) -> None:
         _fork_away()
         if samples[0, 0, 0] == 1:
             os._exit(7)
@@ -191,7 +207,9 @@ class LeavesChild(Base):
 
 
 class HasThreads(Base):
-    def act(self, _samples: Any) -> None:
+    """Has a few threads, which is allowed."""
+
+    def _act(self, _samples: Any) -> None:
         done = []
         threads = [threading.Thread(target=lambda: done.append(1)) for _ in range(8)]
         for one in threads:
@@ -202,7 +220,9 @@ class HasThreads(Base):
 
 
 class StartsThreads(Base):
-    def act(self, _samples: Any) -> str:
+    """Starts as many threads as it can."""
+
+    def _act(self, _samples: Any) -> str:
         end = threading.Event()
         threads = [threading.Thread(target=end.wait, daemon=True) for _ in range(500)]
         started = 0
@@ -221,7 +241,9 @@ class StartsThreads(Base):
 
 
 class ReachesTheNode(Base):
-    def act(self, _samples: Any) -> Any:
+    """Tries to reach the node and other processes, and to change its own rank."""
+
+    def _act(self, _samples: Any) -> Any:
         node, own = os.getppid(), os.getpid()
         control = descriptor_of("socket")
         arm = os.uname().machine == "aarch64"
@@ -255,7 +277,9 @@ class ReachesTheNode(Base):
 
 
 class Stops(Base):
-    def act(self, _samples: Any) -> None:
+    """Stops its own process."""
+
+    def _act(self, _samples: Any) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
@@ -263,7 +287,9 @@ class Stops(Base):
 
 
 class Connects(Base):
-    def act(self, _samples: Any) -> Any:
+    """Tries every way to the network."""
+
+    def _act(self, _samples: Any) -> Any:
         port = int(os.environ["PORT"])
         return worked({
             "tcp": lambda: socket.create_connection(("127.0.0.1", port), 5).close(),
@@ -278,7 +304,9 @@ class Connects(Base):
 
 
 class TouchesFiles(Base):
-    def act(self, _samples: Any) -> Any:
+    """Reads and writes files that are not its own."""
+
+    def _act(self, _samples: Any) -> Any:
         storage = Path(os.environ["STORAGE"])
         return worked({
             "read": (storage / "secret").read_bytes,
@@ -295,7 +323,9 @@ class TouchesFiles(Base):
 
 
 class FillsItsFolder(Base):
-    def act(self, _samples: Any) -> str:
+    """Fills its temporary folder."""
+
+    def _act(self, _samples: Any) -> str:
         octets = 0
         try:
             for number in range(200):
@@ -307,15 +337,21 @@ class FillsItsFolder(Base):
 
 
 class Environment(Base):
-    def act(self, _samples: Any) -> str:
+    """Reports its environment and its stdin."""
+
+    def _act(self, _samples: Any) -> str:
         return " ".join(sorted(os.environ)) + f" stdin {sys.stdin.read()!r}"
 
 
 class TakesMemory(Base):
-    def act(self, _samples: Any) -> str:
+    """Takes 3 GiB of memory."""
+
+    def _act(self, _samples: Any) -> str:
         return f"{len(bytearray(3 << 30))} octets"
 
 
 class OpensMuch(Base):
-    def act(self, _samples: Any) -> str:
+    """Opens as many descriptors as it can."""
+
+    def _act(self, _samples: Any) -> str:
         return f"{len([os.open('/dev/null', os.O_RDONLY) for _ in range(2000)])} descriptors"

@@ -1,4 +1,4 @@
-"""The Reed-Solomon codecs of libfec, another implementation: one codeword a call, its octets as on the wire."""
+"""The Reed-Solomon codecs of libfec, another implementation: one codeword per call, its octets as on the wire."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ffi.cdef(DECLARATIONS)
 
 @cache
 def library() -> Any:
-    """The functions of libfec. Raises SetupError if it is not on this machine."""
+    """Return the functions of libfec. Raises SetupError if it is not on this machine."""
     try:
         lib: Any = ffi.dlopen("libfec.so.0")
         lib.encode_rs_ccsds(ffi.new("unsigned char[223]"), ffi.new("unsigned char[32]"), 0)  # fills Taltab, Tal1tab
@@ -36,18 +36,18 @@ def library() -> Any:
 
 @cache
 def _code_of_16(pad: int) -> Any:
-    """(255,239): libfec knows it in the conventional basis only."""
+    """Return the codec of (255,239), which libfec has only in the conventional basis."""
     return library().init_rs_char(8, 0x187, 120, 11, 16, pad)
 
 
 @cache
 def _bases() -> tuple[bytes, bytes]:
-    """From the conventional to the dual basis, and back, for `bytes.translate`."""
+    """Return the tables from the conventional to the dual basis and back, for `bytes.translate`."""
     return bytes(library().Taltab), bytes(library().Tal1tab)
 
 
 def encode(data: bytes, parity: int) -> bytes:
-    """The check symbols of one codeword of `parity` 16 or 32, at most 255 - parity symbols of data."""
+    """Return the `parity` (16 or 32) check symbols of one codeword with at most 255 - parity symbols of data."""
     lib, check, pad = library(), ffi.new("unsigned char[]", parity), 255 - parity - len(data)
     if parity == 32:
         lib.encode_rs_ccsds(ffi.from_buffer("unsigned char[]", bytearray(data)), check, pad)
@@ -58,7 +58,7 @@ def encode(data: bytes, parity: int) -> bytes:
 
 
 def decode(word: bytes, parity: int) -> tuple[int, bytes]:
-    """Symbols corrected, or -1 for any of libfec's ways of giving up, and the codeword after it."""
+    """Return the number of corrected symbols, or -1 if libfec gave up in any way, and the codeword after it."""
     lib, pad = library(), 255 - len(word)
     if parity == 32:
         octets = bytearray(word)

@@ -1,4 +1,4 @@
-"""The Viterbi decoder of libfec (Phil Karn, LGPL): other people's decoder of the same code, for tests and benches."""
+"""The Viterbi decoder of libfec (Phil Karn, LGPL), another decoder of the same code, for tests and benches."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from cffi import FFI
 
 INSTALL = "libfec is not installed; Debian: apt-get install libfec0"
 
-# Symbols of an octet of zeros before a block, without noise: libfec gives a known start no more weight than a
-# quarter of one symbol, after them it is as sure of it as we are.
+# Symbols of an octet of zeros before a block, without noise. libfec gives a known start no more weight than a quarter
+# of one symbol; after this octet it is as certain of the start as our decoder.
 PREAMBLE = bytes([0, 255] * 8)
 
 _DECLARATIONS = """
@@ -27,7 +27,7 @@ _TAIL_BITS = 6
 
 @cache
 def library() -> tuple[FFI, Any] | None:
-    """cffi and the library with the code of CCSDS 131.0-B-5, 3.3 chosen; None if it is not installed."""
+    """Return cffi and the library, set to the code of CCSDS 131.0-B-5, 3.3; None if it is not installed."""
     ffi = FFI()
     ffi.cdef(_DECLARATIONS)
     try:
@@ -39,7 +39,7 @@ def library() -> tuple[FFI, Any] | None:
 
 
 class LibfecDecoder:
-    """Decodes blocks that start in encoder memory 0 and end there by six zero bits. `library()` must be there."""
+    """Decodes blocks whose encoder starts in state 0 and returns to it by six zero bits. Needs `library()`."""
 
     def __init__(self, data_octets: int) -> None:
         """data_octets: of one block, without the tail."""
@@ -55,7 +55,7 @@ class LibfecDecoder:
         self._into = self._from_buffer(self._type, self._out)
 
     def decode(self, symbols: bytes | memoryview) -> bytes:
-        """The data of one block of soft symbols, 2 * (8 * data_octets + 6) of them."""
+        """Return the data of one block of 2 * (8 * data_octets + 6) soft symbols."""
         steps = self._bits + _TAIL_BITS
         assert len(symbols) == 2 * steps
         self._libfec.init_viterbi27(self._decoder, 0)

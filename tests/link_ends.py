@@ -1,4 +1,4 @@
-"""What tests ask of a node's end of a link: the octets that leave, and the packets that came."""
+"""What tests take from the node's end of a link: the octets that leave, and the packets that came."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ BARE = LinkConfig(coding="frame")
 
 
 def unit_of(link: Link) -> bytes:
-    """The octets of the link's next unit, which is all that it may ask for."""
+    """Return the octets of the link's next unit, which must be its only action."""
     (action,) = link.next_unit()
     assert isinstance(action, SendUnit), action
     return action.octets
 
 
 def packets_of(actions: Sequence[LinkAction]) -> list[bytes]:
-    """The packets among what came."""
+    """Return the packets among the actions."""
     return [action.packet for action in actions if isinstance(action, PacketReceived)]

@@ -1,4 +1,4 @@
-"""Let the loop of a Linux platform run until something has come true."""
+"""Run the loop of a Linux platform until a fact is there."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run_until(platform: LinuxPlatform, done: Callable[[], bool], timeout_s: floa
     try:
         ended_by = platform.run()
     finally:
-        next_look.cancel()  # else it would end the next wait
+        next_look.cancel()  # otherwise it would end the next wait
     if ended_by is not None:
         raise KeyboardInterrupt(f"signal {ended_by}")
     return done()

@@ -50,12 +50,12 @@ except OrbitnodeError as error:
 
 
 def hello(port: int) -> bytes:
-    """The first line of a connection to the ground on that port."""
+    """Return the first line of a connection to the ground on that port."""
     return json.dumps({"do": "hello", "token": read_token(port)}).encode() + b"\n"
 
 
 class Ground:
-    """The ground as a process of its own, which writes its status line every `status_s`."""
+    """A ground in a process of its own. It writes its status line every `status_s`."""
 
     def __init__(self, folder: Path, command_timeout_s: float = 120.0, status_s: float = 10.0) -> None:
         self.folder = folder
@@ -67,7 +67,7 @@ class Ground:
         self.welcome = self.process.stderr.readline().decode()
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start one more, on the same folder and ports."""
+        """Start another process on the same folder and ports."""
         numbers = [str(n) for n in (self.tm, self.tc, self.api, self.command_timeout_s)]
         code = f"from ground.server import ground_server\nground_server.QUIET_STATUS_S = {self.status_s}\n{GROUND}"
         return subprocess.Popen(
@@ -76,39 +76,41 @@ class Ground:
         )  # fmt: skip
 
     def connect(self) -> tuple[socket.socket, TextIO]:
-        """A connection to its API that has shown the token, and the answers that come by it."""
-        made = socket.create_connection(("127.0.0.1", self.api), GIVE_UP_S)
-        made.sendall(hello(self.api))
-        answers = made.makefile()
+        """Connect to its API and show the token; return the connection, and its answers as a stream."""
+        connection = socket.create_connection(("127.0.0.1", self.api), GIVE_UP_S)
+        connection.sendall(hello(self.api))
+        answers = connection.makefile()
         assert json.loads(answers.readline()) == {"done": True}
-        return made, answers
+        return connection, answers
 
     def stop(self) -> int:
-        """End it in order; its exit status."""
+        """End it in order and return its exit status."""
         self.process.send_signal(signal.SIGINT)
         self.process.communicate(timeout=GIVE_UP_S)
         return self.process.returncode
 
     def kill(self) -> None:
-        """End it, if it has not ended."""
+        """Kill it if it has not ended."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.communicate()
 
 
 class Wall:
-    """Real time for the little node; its frames are sent by the thread below."""
+    """Real time for the little node. The thread below sends its frames, so there are no calls at a time."""
 
     def now_ns(self) -> int:
+        """Return the time of the monotonic clock, ns."""
         return time.monotonic_ns()
 
     def call_at(self, t_ns: int, call: object) -> None:
-        pass
+        """Do nothing."""
 
 
 class UdpNode(threading.Thread):
-    """The little node at the other end of the two UDP ports: a frame every 10 ms while it is heard. What touches the
-    node while it runs goes through `after`, into its thread.
+    """The little node at the other end of the two UDP ports: a frame every 10 ms while it is heard.
+
+    A test that touches the node while it runs must do so through `after`, in the thread of the node.
     """
 
     def __init__(self, ground: Ground, *, heard: bool = True) -> None:
@@ -123,10 +125,11 @@ class UdpNode(threading.Thread):
         self._to = ("127.0.0.1", ground.tm)
 
     def after(self, s: float, call: Callable[[], None]) -> None:
-        """Call it in the node's thread so much later; calls are given in the order of their times."""
+        """Make the call in the node's thread after `s` seconds. Calls must be given in the order of their times."""
         self._calls.append((time.monotonic() + s, call))
 
     def run(self) -> None:
+        """Receive and send until `halt` is set."""
         while not self.halt.is_set():
             while self._calls and self._calls[0][0] <= time.monotonic():
                 self._calls.popleft()[1]()
@@ -140,6 +143,6 @@ class UdpNode(threading.Thread):
         self._out.close()
 
     def end(self) -> None:
-        """Stop, and wait for the thread."""
+        """Stop the node and wait for its thread."""
         self.halt.set()
         self.join()

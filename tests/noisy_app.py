@@ -1,4 +1,4 @@
-"""A payload app that is a bad neighbour in one way only: a library of it prints without end, to stderr and stdout."""
+"""A payload app that is a bad neighbour in one way: one of its libraries prints without end, to stderr and stdout."""
 
 from __future__ import annotations
 
@@ -15,23 +15,28 @@ FILLING = "." * 2000  # a pipe and the queue are full within seconds
 
 @dataclass(frozen=True, slots=True)
 class NoisyConfig:
-    """Nothing to choose."""
+    """No keys."""
 
 
 class NoisyApp:
+    """The app."""
+
     CONFIG = NoisyConfig
 
     @staticmethod
     def declare(_apid: int, _config: NoisyConfig) -> Declarations:
+        """Declare nothing."""
         return Declarations()
 
     def __init__(self, context: AppContext) -> None:
         self._scheduler = context.scheduler
 
     def start(self) -> None:
+        """Start the noise."""
         self._scheduler.spawn("noisy.noise", self.run)
 
     async def run(self, task: Task) -> None:
+        """Print, a hundred times per second."""
         number = 0
         while True:
             number += 1
@@ -40,4 +45,4 @@ class NoisyApp:
             await task.sleep(PERIOD_S)
 
     def close(self) -> None:
-        pass
+        """Do nothing."""

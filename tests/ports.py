@@ -1,10 +1,15 @@
-"""Ports of this machine that stay free until a test binds them, also beside other runs of the suite.
+"""Ports of this machine that stay free until a test binds them, even beside other runs of the suite."""
 
-A port that the system gave and took back again may be given to somebody else before the test binds it, the sooner the
-busier the machine. So ports come from below the range that the system gives from, and each is reserved for this process
-by an abstract socket of that number's name: two runs never choose the same one. A process reserves the newest
-RESERVED_MAX, more than any one test takes: a descriptor per port of all tests leaves none to those that count them.
-"""
+# The usual way is to bind port 0 and close the socket again. But then the system may give that port to somebody else
+# before the test binds it, and does so sooner on a busy machine. So ports come from below the range from which the
+# system gives.
+#
+# Each port is reserved for this process by an abstract socket with the number in its name. The kernel lets only one
+# process have that name, and frees it when the process ends, so two runs never choose the same port and a killed run
+# leaves nothing behind.
+#
+# A process keeps only its newest RESERVED_MAX reservations, more than any one test takes: one descriptor per port of
+# all tests would disturb those tests that count descriptors.
 
 from __future__ import annotations
 
@@ -22,7 +27,7 @@ _reserved: deque[socket.socket] = deque()
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
-    """A port that nobody uses, and that no other test process will choose while this one lives."""
+    """Return a port that nobody uses, and that no other test process will choose while it is reserved."""
     highest = int(_RANGE.read_text().split()[0]) - 1
     assert highest - _LOWEST >= _TRIES, f"{_RANGE} leaves no ports to tests"
     random = SystemRandom()

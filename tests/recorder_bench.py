@@ -1,4 +1,4 @@
-"""A recorder on a simulated disk, over boots; for tests."""
+"""A recorder on a simulated disk, over several boots, for tests."""
 
 from __future__ import annotations
 
@@ -26,26 +26,29 @@ T = TypeVar("T")
 
 
 def packet(number: int, service: int = 3, octets: int = 100, time_s: float | None = None) -> bytes:
-    """A telemetry packet of that length, made `number` seconds after T0, or `time_s`."""
+    """Return a telemetry packet of `octets`, made `number` seconds after T0, or `time_s`."""
     data = number.to_bytes(4, "big").ljust(octets - 21, b".")
     time_ns = T0_NS + ns(number if time_s is None else time_s)
     return PusTm(1, number & 0x3FFF, service, 25, data, time_ns=time_ns).encode()
 
 
 def number_of(raw: bytes) -> int:
+    """Return the number that `packet` put into the packet."""
     return int.from_bytes(PusTm.decode(raw).data[:4], "big")
 
 
 def numbers(takes: Iterable[Taken]) -> list[int]:
+    """Return the numbers of the packets that were taken."""
     return [number_of(one.packet) for one in takes]
 
 
 def small(name: str = "all", capacity_octets: int = 65_536, **more: Any) -> StoreConfig:
+    """Return the configuration of a small store."""
     return StoreConfig(name, capacity_octets=capacity_octets, **more)
 
 
 def finish(work: Generator[None, None, T]) -> T:
-    """What a generator returns, all its steps taken at once."""
+    """Take all steps of a generator at once and return its result."""
     while True:
         try:
             next(work)
@@ -55,11 +58,12 @@ def finish(work: Generator[None, None, T]) -> T:
 
 
 def place_at(store: PacketStore, time_ns: int) -> Place:
+    """Return the place in the store of the first packet of that time or later."""
     return finish(store.place_at(time_ns, Budget()))
 
 
 class RecorderBench:
-    """The recorder of one boot after the other, with its task running and an event sink."""
+    """The recorder of one boot after the other, with its task and an event sink."""
 
     def __init__(
         self, *stores: StoreConfig, disk_octets: int = 64_000_000, seed: int = 1, range_priority: int = 1
@@ -73,9 +77,11 @@ class RecorderBench:
         self.boot()
 
     def emit(self, name: str, *values: Any) -> None:
+        """Keep the event in `events`."""
         self.events.append((name, *values))
 
     def boot(self) -> Recorder:
+        """Boot on the disk as it is now; return the new recorder."""
         platform = SimPlatform("n", self.loop, World(WorldConfig()), self.disk, Random(1))
         self.storage = platform.storage
         self.vault = Vault(self.storage)
@@ -88,36 +94,40 @@ class RecorderBench:
         return self.recorder
 
     def step_cost_ns(self, task: str) -> int:
-        """Nothing; the scheduler asks after each step."""
+        """Return no cost, and tell `on_step`: the scheduler asks for the cost after each step."""
         self.on_step(task)
         return 0
 
     def reboot(self) -> Recorder:
+        """Cut the power, and boot."""
         self.disk.cut()
         self.close()
         return self.boot()
 
     def close(self) -> None:
+        """End the tasks of this boot."""
         self.loop.run_until(self.loop.now_ns())  # a task that never began cannot be closed quietly
         self.scheduler.close()
 
     def run(self, duration_s: float) -> None:
+        """Let `duration_s` pass; no task may fail."""
         self.loop.run_until(self.loop.now_ns() + ns(duration_s))
         assert self.failures == []
 
     def apply(self, durable: Durable) -> None:
-        """As the command service does: `apply` when the changes are durable."""
+        """Commit the changes, and call `apply` when they are durable, as the command service does."""
         done = self.vault.commit(durable.changes)
         done.add_callback(lambda _: durable.apply())
         self.run(0.1)
         assert done.done
 
     def fill(self, first: int, end: int, **more: Any) -> None:
+        """Store the packets `first` .. `end` - 1."""
         for number in range(first, end):
             self.recorder.store(packet(number, **more))
 
     def take(self, most: int = 1_000_000) -> list[Taken]:
-        """Up to `most` packets."""
+        """Take up to `most` packets."""
         out: list[Taken] = []
         while len(out) < most:
             taken = self.recorder.take(Budget())
@@ -128,7 +138,7 @@ class RecorderBench:
         return out
 
     def play(self, most: int = 1_000_000) -> list[int]:
-        """Take up to `most` packets, all of which leave the node."""
+        """Take up to `most` packets and let all of them leave the node; return their numbers."""
         taken = self.take(most)
         for one in taken:
             self.recorder.departed(one)

@@ -12,7 +12,7 @@ from ground.recording.table import Column, ColumnKind
 
 
 def batch_of(octets: bytes) -> PacketBatch:
-    """The packets of a stream, by the kernel."""
+    """Return the packets of a stream, split by the kernel."""
     found = split_packets(octets)
     assert found.consumed == len(octets)
     offset, length, apid, seq = map(np.asarray, (found.offset, found.length, found.apid, found.seq))
@@ -21,7 +21,7 @@ def batch_of(octets: bytes) -> PacketBatch:
 
 
 def batch_by_length(octets: bytes) -> PacketBatch:
-    """The packets of a stream by their length fields alone, whatever version they say they are."""
+    """Return the packets of a stream, split only by their length fields, whatever their version number."""
     offset, at = [], 0
     while at < len(octets):
         offset.append(at)
@@ -41,7 +41,7 @@ def batch_by_length(octets: bytes) -> PacketBatch:
 
 
 def value(column: Column, row: int) -> Any:
-    """One value: None if there is none, a list of numbers, a text, or octets."""
+    """Return one value: None if there is none, otherwise a number, a list of numbers, a text, or octets."""
     if column.present is not None and not column.present[row]:
         return None
     if column.starts is None:
@@ -53,4 +53,5 @@ def value(column: Column, row: int) -> Any:
 
 
 def values(column: Column) -> list[Any]:
+    """Return all values of a column."""
     return [value(column, row) for row in range(len(column))]

@@ -1,13 +1,30 @@
-"""Damage done to recordings, octet by octet, and what may be lost by it; `python -m tests.recording_damage` runs it.
+"""Damage recordings, one octet at a time, and check what is lost; `python -m tests.recording_damage` (`make damage`).
 
-A case spoils one octet of a recording: flips bits of it, removes it, or inserts one. What it touches is the thing that
-the octet lies in, or two neighbours for one inserted between them. All that is untouched must come out as it went in.
+A case damages one octet of a recording: it flips bits of it, removes it, or inserts one. The damage touches the unit,
+frame or packet in which the octet lies, or both neighbours if an octet is inserted between them. Everything that is not
+touched must come out as it went in.
 
     units      touched: one unit; its frame, and the packets with octets in that frame
     frames     touched: one frame, and the packets with octets in it
-    packets    touched: one packet. What a spoilt length hides: if it leads exactly to the start of a later packet, what
-               lies between, unless their sequence counts tell; so lengths here are such that none does
+    packets    touched: one packet
 """
+
+# The method. Each form of recording is made once per campaign from a seed, and must be read whole before any damage.
+# Then each case damages a copy of it and checks (`faults`):
+#
+# - no packet is lost but those that the damage touched;
+# - at most 1 packet comes out that was never sent: a damaged packet without error control cannot be told from a good
+#   one;
+# - the account has every octet of the file in exactly one class, and counts the packets that were given;
+# - at most 1 frame counts as missed;
+# - the account does not call the recording whole if a packet is lost.
+#
+# Every tenth case also asks whether detection still says what the recording is.
+#
+# Two limits of what can be asked. First, if an octet is removed from a run of equal octets, or inserted into one,
+# nobody can say which of them it was, so the damage touches whatever the whole run touches (`alike`). Second, if the
+# damaged length of a packet leads exactly to the start of a later packet, everything in between is hidden, unless
+# sequence counts show it; so the packets here have lengths with which that does not happen.
 
 from __future__ import annotations
 
@@ -31,13 +48,13 @@ from tests.recordings import recorded_units
 
 TAI_NS = 2_152_000_000_000_000_000
 FLIP, REMOVE, INSERT = "flip", "remove", "insert"
-_FINDING_CASES = 10  # one case in so many is also given to detection, which takes longer than to read it
+_FINDING_CASES = 10  # only one case in ten also goes to detection, which takes longer than reading
 KINDS = (FLIP, REMOVE, INSERT)
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """octets, and the things that damage touches: the spans of each, and which packets have octets in it."""
+    """A recording, the spans of its units, frames or packets, and which packets have octets in each span."""
 
     octets: bytes
     packets: tuple[bytes, ...]
@@ -47,7 +64,7 @@ class Recording:
 
 
 def pus_packets(count: int, source: Random) -> list[bytes]:
-    """Reports of several APIDs with error control, of any length."""
+    """Return reports of several APIDs and any length, with error control."""
     counts = Counter({apid: 90 * apid for apid in (1, 2, 3)})
     out = []
     for number in range(count):
@@ -61,7 +78,7 @@ def pus_packets(count: int, source: Random) -> list[bytes]:
 def plain_packets(
     count: int, source: Random, sizes: Sequence[int] = (59,), apids: Sequence[int] = (11,)
 ) -> list[bytes]:
-    """Packets without error control."""
+    """Return packets without error control."""
     counts = Counter({apid: source.randrange(0x4000) for apid in apids})
     out = []
     for _ in range(count):
@@ -73,7 +90,7 @@ def plain_packets(
 
 
 def of_packets(packets: Sequence[bytes]) -> Recording:
-    """They follow one another."""
+    """Return the recording in which these packets follow one another."""
     spans, at = [], 0
     for packet in packets:
         spans.append((at, at + len(packet)))
@@ -87,7 +104,7 @@ def of_packets(packets: Sequence[bytes]) -> Recording:
 
 
 def of_units(packets: Sequence[bytes], config: LinkConfig | AosConfig) -> Recording:
-    """What a link sends of them, one channel."""
+    """Return what a link sends of these packets over one channel."""
     units = recorded_units(list(packets), config)
     within: list[frozenset[int]] = []
     room = config.frame_octets - (10 if isinstance(config, AosConfig) else 12)  # of packets in a frame
@@ -107,7 +124,7 @@ def of_units(packets: Sequence[bytes], config: LinkConfig | AosConfig) -> Record
 
 
 def unguarded(recording: Recording) -> Recording:
-    """The same frames without error control."""
+    """Return the same frames without error control."""
     octets = b"".join(recording.octets[start : end - 2] for start, end in recording.spans)
     spans = tuple((start - 2 * number, end - 2 * number - 2) for number, (start, end) in enumerate(recording.spans))
     options = find(octets).options
@@ -135,7 +152,7 @@ RECORDINGS: dict[str, Callable[[Random], Recording]] = {
 
 
 def packets_in(batches: Iterator[PacketBatch]) -> list[bytes]:
-    """Their octets."""
+    """Return the octets of all packets."""
     return [
         bytes(batch.octets[start : start + size])
         for batch in batches
@@ -144,7 +161,7 @@ def packets_in(batches: Iterator[PacketBatch]) -> list[bytes]:
 
 
 def read(octets: bytes, options: LinkOptions, piece: int = 1 << 24) -> tuple[list[bytes], Account]:
-    """All packets of a recording, and its account."""
+    """Return all packets of a recording, and its account."""
     source = PacketSource(options)
 
     def batches() -> Iterator[PacketBatch]:
@@ -157,7 +174,7 @@ def read(octets: bytes, options: LinkOptions, piece: int = 1 << 24) -> tuple[lis
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One octet spoilt: how and where, and the recording as it then is."""
+    """One damaged octet: how and where, and the octets of the recording afterwards."""
 
     kind: str
     place: int
@@ -165,7 +182,7 @@ class Case:
 
 
 def spoilt(recording: Recording, kind: str, source: Random) -> Case:
-    """Damage of a kind, anywhere."""
+    """Return a case of this kind of damage, at a random place."""
     octets = bytearray(recording.octets)
     place = source.randrange(len(octets))
     if kind == FLIP:
@@ -178,7 +195,7 @@ def spoilt(recording: Recording, kind: str, source: Random) -> Case:
 
 
 def touched(recording: Recording, case: Case) -> set[int]:
-    """The packets that damage may have cost."""
+    """Return the packets that the damage may have cost."""
     out: set[int] = set()
     for (start, end), packets in zip(recording.spans, recording.within, strict=True):
         for place in alike(recording, case):
@@ -188,8 +205,9 @@ def touched(recording: Recording, case: Case) -> set[int]:
 
 
 def alike(recording: Recording, case: Case) -> set[int]:
-    """The places at which the same damage gives the same octets: among equal ones, nobody can tell which is missing, or
-    which was not there before.
+    """Return the places at which the same damage gives the same octets.
+
+    Among equal octets, nobody can tell which one is missing, or which one was not there before.
     """
     octets, low, high = recording.octets, case.place, case.place
     if case.kind == FLIP:
@@ -204,7 +222,7 @@ def alike(recording: Recording, case: Case) -> set[int]:
 
 
 def faults(recording: Recording, case: Case) -> list[str]:
-    """What a case did that it must not do."""
+    """Return everything that a case did and must not do."""
     got, account = read(case.octets, recording.options)
     out = []
     lost = Counter(recording.packets) - Counter(got)
@@ -221,37 +239,40 @@ def faults(recording: Recording, case: Case) -> list[str]:
     if account.missed_frames > 1:
         out.append(f"{account.missed_frames} frames missed by count, of which one at most was lost")
     if len(got) < len(recording.packets) and account.is_whole:
-        out.append("packets lost, and it is said to be whole")
+        out.append("packets lost, but the account calls the recording whole")
     if min(account.skipped_octets, account.left_octets, account.overhead_octets, account.fill_octets) < 0:
-        out.append("octets less than none")
+        out.append("a class with fewer than 0 octets")
     return out
 
 
 def is_found(recording: Recording, case: Case) -> bool:
-    """Whether it is still told what the recording is. Flags that are spoilt make a packet a segment, and no group."""
+    """Return whether detection still says what the recording is.
+
+    Joining of segments is not compared: damaged flags may turn a packet into a segment of no group.
+    """
     found = find(case.octets).options
     return replace(found, joins_segments=recording.options.joins_segments) == recording.options
 
 
 def campaign(name: str, cases: int, seed: int) -> Iterator[str]:
-    """Every fault of so many cases, a line each."""
+    """Yield one line per fault of this many cases."""
     source = Random(seed)
     recording = RECORDINGS[name](source)
     got, account = read(recording.octets, recording.options)
     if got != list(recording.packets) or not account.is_whole:
-        yield f"{name}: undamaged, and not whole: {account.losses()}"
+        yield f"{name}: not whole although undamaged: {account.losses()}"
     for number in range(cases):
         case = spoilt(recording, KINDS[number % 3], source)
         wrong = faults(recording, case)
         if number % _FINDING_CASES == 0 and not is_found(recording, case):
-            wrong.append("it is not found what it is")
+            wrong.append("detection does not say what it is")
         for fault in wrong:
             yield f"{name}, seed {seed}, case {number}: {case.kind} at {case.place}: {fault}"
 
 
 def main() -> int:
-    """Exit code 1 if any case did what it must not do."""
-    parser = argparse.ArgumentParser(description="spoil one octet of a recording at a time: what is lost?")
+    """Run the campaigns; return exit code 1 if any case did what it must not do."""
+    parser = argparse.ArgumentParser(description="damage one octet of a recording at a time: what is lost?")
     parser.add_argument("--cases", type=int, default=1000, help="per form (default 1000)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("forms", nargs="*", help=f"of {', '.join(RECORDINGS)} (default: all)")

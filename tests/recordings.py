@@ -1,4 +1,4 @@
-"""What a node would have sent, for tests of recordings: reports of its dictionary, and the units of a link."""
+"""What a node would send, for tests of recordings: reports of its dictionary, and the units of a link."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TAI_NS = 2_152_000_000_000_000_000
 
 
 def value_of(kind: str, source: Random) -> float | int | str:
-    """A value of a field's type."""
+    """Return a random value of a field's type."""
     if kind == "str":
         return "text" * source.randrange(9)
     if kind == "time":
@@ -40,8 +40,9 @@ def value_of(kind: str, source: Random) -> float | int | str:
 
 
 def reports(dictionary: Dictionary, count: int) -> list[bytes]:
-    """Housekeeping of every structure in turns, with an event-like packet and a bare one now and then. Each APID counts
-    its packets.
+    """Return housekeeping of every structure in turns, sometimes with an event-like packet and a bare one in between.
+
+    Each APID counts its packets.
     """
     source = Random(1)
     counts: dict[int, int] = {}
@@ -64,7 +65,7 @@ def reports(dictionary: Dictionary, count: int) -> list[bytes]:
 
 
 def recorded_units(packets: list[bytes], config: LinkConfig | AosConfig) -> list[bytes]:
-    """The units of a link that carries these packets, one after the other."""
+    """Return the units of a link that carries these packets, one after the other."""
     link = AosFlightLink(config) if isinstance(config, AosConfig) else FlightLink(config)
     role = Role.PRODUCTS if isinstance(config, AosConfig) else Role.REALTIME
     units = []
@@ -78,8 +79,9 @@ def recorded_units(packets: list[bytes], config: LinkConfig | AosConfig) -> list
 
 
 def packet_zones(packets: Sequence[bytes], room: int, fill: bytes) -> list[tuple[int, bytes]]:
-    """Packets of any kind in packet zones of `room` octets, one after the other: first header pointer and data of each.
-    `fill`, a packet of one octet, follows the last.
+    """Put packets of any kind into packet zones of `room` octets; return first header pointer and data of each zone.
+
+    `fill`, a packet of one octet, fills the last zone.
     """
     octets = b"".join(packets)
     missing = -len(octets) % room
@@ -99,7 +101,7 @@ def aos_frame(
     count: int, pointer: int, data: bytes, *, control: bytes = b"", insert: bytes = b"", ocf: bytes = b"",
     has_fecf: bool = True,
 ) -> bytes:  # fmt: skip
-    """A frame of spacecraft 0x1AB, channel 2 (CCSDS 732.0-B-4, 4.1)."""
+    """Return a frame of spacecraft 0x1AB, channel 2 (CCSDS 732.0-B-4, 4.1)."""
     head = (0x4000 | 0xAB << 6 | 2).to_bytes(2, "big") + count.to_bytes(3, "big") + b"\x10"
     frame = head + control + insert + pointer.to_bytes(2, "big") + data + ocf
     return frame + crc16(frame).to_bytes(2, "big") if has_fecf else frame

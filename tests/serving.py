@@ -1,4 +1,4 @@
-"""A service without a node: its handlers and samplers given to whatever takes the place of the tables."""
+"""Use a service without a node: its handlers and samplers go to whatever takes the place of the tables."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from flight.contract.service import Service, hand_out
 
 
 class Nowhere:
-    """In place of the housekeeping, if nobody looks at it."""
+    """Stands in for the housekeeping if the test does not look at it."""
 
     def provide(self, structure: str, sample: Callable[[], Sample]) -> None:
-        """Take it, and forget it."""
+        """Forget the sampler."""
 
 
 def serve(service: Service, commands: Any, structures: Any | None = None) -> None:
-    """Hand out one service as the node does."""
+    """Hand out the handlers and samplers of one service as the node does."""
     hand_out([service], commands, Nowhere() if structures is None else structures)
 
 
 def execute(service: Service, command: str, *values: object) -> Any:
-    """What the service's handler makes of a command that was found right."""
+    """Execute a command that was found right, by the handler of the service."""
     return next(one for one in service.handlers() if one.name == command).execute(*values)
 
 
 def no_upload(name: str) -> bytes:
-    """In place of the uploads, if none came up."""
+    """Stand in for the uploads if no file came up."""
     raise CommandRefused(Failure.BAD_VALUE, f"no file {name!r} came up")

@@ -1,8 +1,13 @@
-"""Counts the storage work of every step of a node, and of the boot before them; for tests.
+"""Counts the storage work of every step of a node, and of the boot before them, for tests of ADR 0022."""
 
-A platform tells where a step ends: the scheduler asks it what the step has cost. What a call of the host does beside
-the steps in it, such as the callbacks of a commit, counts as a step of its own.
-"""
+# Work is counted, not timed, so the result does not depend on how busy the machine is. The meter stands between node
+# and storage (MeteredStorage) and adds up operations and octets.
+#
+# The platform knows when a step ends, because the scheduler then asks it what the step has cost (`step_cost_ns`). So
+# everything counted since the last such call belongs to that step. A call of the host may do work outside the steps in
+# it, such as the callbacks of a commit; that work counts as a step of its own, named "host" (`around`).
+#
+# Everything before the first call of the host is the boot, which has no bound (ADR 0022).
 
 from __future__ import annotations
 
@@ -18,12 +23,12 @@ from flight.core.step_budget import OPERATIONS_MAX, READ_OCTETS_MAX, WRITTEN_OCT
 from flight.linux.platform import LinuxPlatform
 from sim_hw.machine.platform import SimPlatform
 
-CHECKPOINT_OCTETS = 1_000_100  # what a vault holds, and the head of a generation
+CHECKPOINT_OCTETS = 1_000_100  # a full vault, and the head of a generation
 
 
 @dataclass
 class Use:
-    """Of storage, in one step. `checkpoints` are the replacements, which are not in `written`."""
+    """Use of storage in one step, in operations and octets. Replacements count in `replaced`, not in `written`."""
 
     operations: int = 0
     read: int = 0
@@ -33,6 +38,7 @@ class Use:
 
     @property
     def within_bounds(self) -> bool:
+        """Whether the step kept the bounds of flight/core/step_budget.py."""
         return (
             self.operations <= OPERATIONS_MAX
             and self.read <= READ_OCTETS_MAX
@@ -42,7 +48,7 @@ class Use:
 
 
 class StepMeter:
-    """`most` is the largest use of each kind, with who it was; `over` the steps that exceeded the bounds."""
+    """Adds up the use per step. `most`: the largest use of each kind, and by whom. `over`: steps beyond the bounds."""
 
     def __init__(self) -> None:
         self.booting = True
@@ -53,6 +59,7 @@ class StepMeter:
         self._use = Use()
 
     def count(self, name: str, *, read: int = 0, written: int = 0, replaced: int = 0) -> None:
+        """Count one operation on the file `name`."""
         use = self.boot if self.booting else self._use
         use.operations += 1
         use.read += read
@@ -61,7 +68,7 @@ class StepMeter:
         use.names[name] += 1
 
     def end_step(self, who: str) -> None:
-        """What was counted since the last end was one step of `who`."""
+        """End a step of `who`: everything counted since the last end belongs to it."""
         use, self._use = self._use, Use()
         self.steps += 1
         for kind in ("operations", "read", "written", "replaced"):
@@ -72,6 +79,8 @@ class StepMeter:
             self.over.append((who, use))
 
     def around(self, call: Callable[[], None]) -> Callable[[], None]:
+        """Return the call with its own step around it."""
+
         def metered() -> None:
             self.booting = False
             self.end_step("host")
@@ -82,7 +91,7 @@ class StepMeter:
 
 
 class MeteredStorage:
-    """A Storage that counts what is asked of it; all else is the storage's own."""
+    """A Storage that counts requests and passes them on."""
 
     def __init__(self, storage: Any, meter: StepMeter) -> None:
         self._storage = storage
@@ -92,11 +101,13 @@ class MeteredStorage:
         return getattr(self._storage, name)
 
     def names(self) -> list[str]:
+        """Count and pass on."""
         self._meter.count("*")
         found: list[str] = self._storage.names()
         return found
 
     def read(self, name: str, at: int = 0, octets: int | None = None) -> bytes | None:
+        """Count the octets read, and pass on."""
         content: bytes | None = None
         try:
             content = self._storage.read(name, at, octets)
@@ -105,20 +116,23 @@ class MeteredStorage:
         return content
 
     def append(self, name: str, octets: bytes) -> None:
+        """Count the octets written, and pass on."""
         self._meter.count(name, written=len(octets))
         self._storage.append(name, octets)
 
     def replace(self, name: str, octets: bytes) -> None:
+        """Count the octets replaced, and pass on."""
         self._meter.count(name, replaced=len(octets))
         self._storage.replace(name, octets)
 
     def delete(self, name: str) -> None:
+        """Count and pass on."""
         self._meter.count(name)
         self._storage.delete(name)
 
 
 def meter_spacecraft(monkeypatch: pytest.MonkeyPatch) -> StepMeter:
-    """A meter for every node that a spacecraft boots from now on."""
+    """Return a meter for every node that a spacecraft boots from now on."""
     meter = StepMeter()
 
     class Metered(SimPlatform):
@@ -140,7 +154,7 @@ def meter_spacecraft(monkeypatch: pytest.MonkeyPatch) -> StepMeter:
 
 
 class MeteredLinuxPlatform(LinuxPlatform):
-    """A Linux platform whose node is metered. Storage's own calls of the loop count as well."""
+    """A Linux platform whose node is metered. Calls that the storage itself makes in the loop count as well."""
 
     def __init__(self, storage_dir: Path, name: str) -> None:
         self.meter = StepMeter()
@@ -149,14 +163,18 @@ class MeteredLinuxPlatform(LinuxPlatform):
 
     @property
     def storage(self) -> Any:
+        """The storage, metered."""
         return self._metered
 
     def call_at(self, t_ns: int, call: Callable[[], None]) -> Any:
+        """Make the call later, as a step of its own."""
         return super().call_at(t_ns, self.meter.around(call))
 
     def watch(self, fileno: int, on_ready: Callable[[], None]) -> None:
+        """Watch the descriptor; what its call does is a step of its own."""
         super().watch(fileno, self.meter.around(on_ready))
 
     def step_cost_ns(self, task: str) -> int:
+        """End the step; it costs nothing in time."""
         self.meter.end_step(task)
         return 0

@@ -1,7 +1,7 @@
-"""Waiting in real time: for a fact, never for a duration.
+"""Wait in real time: for a fact, never for a duration.
 
 How long something takes depends on what else the machine does, so no test may depend on it. A test waits until a fact
-is there (a line was printed, a packet came, a counter was reached) and gives up at a limit that only a fault reaches.
+is there (a line was printed, a packet came, a counter was reached). It gives up at a limit that only a fault reaches.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LOOK_S = 0.01
 
 
 def wait_until(fact: Callable[[], object], what: str | Callable[[], str], limit_s: float = GIVE_UP_S) -> None:
-    """Return as soon as `fact()` is true. AssertionError if that never comes; `what` says what has not happened."""
+    """Return as soon as `fact()` is true. Raises AssertionError if it never is; `what` says what has not happened."""
     end_s = time.monotonic() + limit_s
     while not fact():
         assert time.monotonic() < end_s, f"not within {limit_s:g} s: {what if isinstance(what, str) else what()}"

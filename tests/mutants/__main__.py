@@ -2,10 +2,31 @@
 
     python -m tests.mutants flight/link flight/services/automation/schedule.py --jobs 2
 
-Measures first which tests run which line (once, until a source changes), then gives each mutant to those tests, the
-quickest first, up to a budget of measured time. What was found is kept in build/mutants/results.jsonl as it comes: a
-run that was broken off goes on from there. Survivors that tests/mutants/accepted.toml explains do not count.
+First it measures which tests run which line. Then it runs, for each mutant, the tests that run its line, the quickest
+first. Results are kept in build/mutants/results.jsonl as they come. Survivors that tests/mutants/accepted.toml explains
+do not count. docs/guides/testing.md says how to use it.
 """
+
+# The method, and where its parts are.
+#
+# 1. `operators` makes all mutants of the files; --sample chooses some of them by --seed, so that a figure can be
+#    repeated.
+# 2. `testmap` runs the suite once under coverage and keeps which tests run which line, until a source changes. A mutant
+#    on a line that no test runs is untested, and costs nothing.
+# 3. `farm` tries the mutants. The order of tests decides the cost: first the tests that saw the last mutants of the
+#    same file, then those that run much of the file in little time. A mutant gets a budget of measured time, and eight
+#    times as much before it counts as survived.
+# 4. `server` forks for each mutant from a process that has everything imported (warm). Whatever survives there, or acts
+#    at import, is tried again in a process that imports the project with the mutant on disk (cold).
+# 5. `results` keeps each outcome with the hash of its file, so a run that was interrupted goes on, and a file that has
+#    not changed is not tried again.
+#
+# What a result rests on:
+#
+# - A test counts only if it passes without the mutant when it is run in this way; otherwise its failure says nothing.
+# - Limits are of processor time, which does not depend on other work; the clock is only for giving up.
+# - Tests of real time are left out: a busy machine would fail them by chance, and each failure would count as a catch.
+# - Mutants are put only into copies (`trees`), so nothing that is interrupted leaves a fault in the checkout.
 
 from __future__ import annotations
 
@@ -22,7 +43,7 @@ from tests.mutants.farm import Farm
 from tests.mutants.operators import Mutant, mutants_of
 from tests.mutants.results import Results
 
-# What must not be wrong: everything a command, a frame and a record goes through.
+# The code that must not be wrong: everything that a command, a frame or a record goes through.
 TARGETS = (
     "flight/core", "flight/link", "flight/store", *(f"flight/services/{name}.py" for name in (
         "automation/held", "automation/schedule", "automation/schedule_activities", "automation/schedule_declarations",

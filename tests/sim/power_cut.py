@@ -11,6 +11,23 @@ has seen:
 - the node answers a ping at the end.
 """
 
+# The method. A boot finds only what is on storage, and storage changes only in its operations, so the cuts are made
+# there, one inside each. The simulated disk counts its operations, and loses power inside the one that it is told, with
+# all the tearing and reordering that it does (sim_hw/machine/disk.py). Virtual time and a fixed
+# seed make every run the same up to its cut, so "operation 700" names one instant for ever, and `--at 700` repeats it.
+#
+# A run per cut from the beginning would cost the whole scenario each time. Instead one run without a cut goes through
+# the scenario and forks at each chosen operation (`explore`). The child loses its power there, flies to the end and
+# writes down what is wrong. So a point costs only the time after it. `fly(cut_at)` gives the same result without a
+# fork.
+#
+# What is wrong is judged by the reports and packets that came down, by how often each command was executed on board,
+# and by the state of the node at the end. Contacts begin and end within the scenario, so cuts fall both into contact
+# and out of it.
+#
+# Operations are of very different frequency. A sample takes the same number of every sort of operation (what is done to
+# which file, whatever the number of the segment), so that rare ones, such as a checkpoint, are all among the cuts.
+
 from __future__ import annotations
 
 import argparse
@@ -52,7 +69,7 @@ from tests.field_values import rows
 SEED = 5
 END_S = 600.0
 CONTACTS_S = ((60.0, 200.0), (290.0, 420.0), (500.0, 600.0))
-UNSYNCED_S = 8.0  # what was recorded so shortly before a cut may be lost
+UNSYNCED_S = 8.0  # packets recorded this short a time before a cut may be lost
 MISSION = """
 [[link]]
 name = "s-band"
@@ -71,7 +88,7 @@ TERMINAL = (REFUSED, 4, COMPLETED, FAILED)
 
 
 class Wire:
-    """A modem at the end of a wire: whole units in both directions, some of them a second, in contact alone."""
+    """A modem at the end of a wire: whole units in both directions, one per period, only in contact."""
 
     def __init__(self, loop: VirtualLoop, period_s: float = 0.05) -> None:
         self.on_unit: Any = lambda _unit: None

@@ -1,7 +1,8 @@
 """The scheduler's host suite on this machine's own clock: `python -m tests.soak.loop --seconds 60` (`make loop`).
 
-The same load as on the hostile host of tests/properties/test_scheduler_host.py, on the Linux platform, with the same
-question after every call: is every task that is due going to be woken? Exits with 1 and says what is wrong if not.
+It puts the same load on the Linux platform as tests/properties/test_scheduler_host.py on its hostile host. After every
+call it makes the same check: every task that is due will be woken (tests/executive_load.py says why). If not, it says
+what is wrong and exits with 1.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from flight.linux.platform import LinuxPlatform
 from tests.executive_load import ExecutiveLoad, WatchedHost, WatchedTimer, unwoken
 
 LOOK_NS = 200_000_000
-STILL_NS = 30 * NS  # giving up, not measuring: on a machine that is this busy nothing can be said
+STILL_NS = 30 * NS  # for giving up, not for measuring: on a machine this busy, the test cannot say anything
 
 
 def run(seconds: float, seed: int) -> int:

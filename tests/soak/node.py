@@ -1,12 +1,23 @@
 """A node in real time for an hour on a busy machine: `python -m tests.soak.node` (`make soak`).
 
-Three processes, as on a bench: `orbitnode sim`, `orbitnode flight` and `orbitnode ground`, and beside them processes
-that do nothing but compute. Once a minute the node is asked for its tasks. Every tick must be accounted for: between
-two looks a periodic task has delivered or counted as skipped just as many ticks as there were periods. Meanwhile the
-board is replaced, the ground stops listening for a while, and nothing may end that was not ended.
+There are three processes, as on a bench: `orbitnode sim`, `orbitnode flight` and `orbitnode ground`, and beside them
+processes that only compute. Once per minute the node is asked for its tasks, and every tick must be accounted for.
+Meanwhile the board is replaced, the ground stops listening for a while, and the node gets no processor for a while.
 
-Exits with 0 when all of that held, else with 1 and a line for each thing that did not.
+The exit code is 0 if everything held, otherwise 1, with one line per fault.
 """
+
+# The rule. On a busy machine ticks may be late and may be skipped, so neither is a fault. But none may be lost without
+# a count: between two looks, a periodic task has delivered, or counted as skipped, as many ticks as there were periods.
+# The looks are not instants: a report is made at some time between question and answer. So the number of periods is
+# bounded from both sides by the times before and after each look, and UNDER_WAY allows for ticks that are due just then
+# or that a late task still replays.
+#
+# Every look is compared with the first one, not with the one before: the bounds stay as narrow as in one minute, while
+# a tick lost per minute adds up and is found.
+#
+# The other faults: a process that ends by itself, a task that fails, a second boot, and an exit code other than 0 when
+# the processes are told to end.
 
 from __future__ import annotations
 
@@ -98,7 +109,7 @@ class Bench:
             return -signal.SIGKILL
 
     def look(self) -> Look:
-        """Raises OrbitnodeError while the node cannot be reached."""
+        """Ask the node for its tasks. Raises OrbitnodeError while the node cannot be reached."""
         with GroundClient(self.api_port) as client:
             before_s = time.monotonic()
             tasks = ask(client, LOOK_S)
@@ -117,7 +128,7 @@ def wait_for_look(bench: Bench) -> Look:
 
 
 def unaccounted(first: Look, last: Look) -> Iterator[str]:
-    """Periodic tasks whose ticks, delivered and skipped, are not as many as there were periods between two looks."""
+    """Yield the periodic tasks whose ticks, delivered and skipped, do not match the periods between two looks."""
     for name, task in last.tasks.items():
         before = first.tasks.get(name)
         if before is None or not task["period_ms"] or task["period_ms"] != before["period_ms"]:
@@ -131,7 +142,7 @@ def unaccounted(first: Look, last: Look) -> Iterator[str]:
 
 
 def disturb(bench: Bench, minute: int) -> str:
-    """What happens in this minute beside everything else."""
+    """Disturb the bench as planned for this minute; return what was done, or nothing."""
     match minute % 10:
         case 3:
             bench.processes["sim"].kill()
