@@ -22,7 +22,7 @@ from flight.services.board.power import PowerConfig
 from flight.services.commanding.admission import mode_faults
 from flight.services.commanding.commands import CommandsConfig
 from flight.services.files.outbox import OutboxConfig
-from flight.services.health import storage
+from flight.services.health import storage_status
 from flight.services.reporting import events, housekeeping
 from flight.services.reporting.housekeeping import HousekeepingConfig, period_faults
 from flight.services.time import clock
@@ -79,7 +79,7 @@ def dictionary_faults(mission: MissionView, dictionary: Dictionary) -> list[Faul
     modes = [mode.name for mode in mission.section(PowerConfig).mode]
     declared = {command.name: command for command in dictionary.commands}
     return [
-        *share_faults(storage.shares(0), mission.section(StorageConfig)),
+        *share_faults(storage_status.shares(0), mission.section(StorageConfig)),
         *mode_faults(mission.section(CommandsConfig).refused_in, declared, modes),
         *period_faults(mission.section(HousekeepingConfig), {structure.name for structure in dictionary.structures}),
         *sequence_faults(dictionary, mission.tables(SequenceConfig)),

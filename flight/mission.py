@@ -34,7 +34,7 @@ from flight.core.errors import OrbitnodeError
 from flight.core.executive_section import ExecutiveConfig
 from flight.core.toml_lines import TomlLines
 from flight.link.kinds import LINK_KINDS
-from flight.link.stack import LinkConfig
+from flight.link.tm_tc_stack import LinkConfig
 from flight.roster import ROSTER
 from flight.store.quota import StorageConfig
 from hal import registry

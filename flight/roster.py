@@ -37,7 +37,7 @@ from flight.link.cfdp.pdu import segment_octets
 from flight.link.kinds import open_stack
 from flight.services.automation import event_action, schedule_declarations, sequence_declarations
 from flight.services.automation.event_action import EventActionConfig, EventActions
-from flight.services.automation.held import HolderParts
+from flight.services.automation.held_commands import HolderParts
 from flight.services.automation.mission_sequences import encode_sequences
 from flight.services.automation.schedule import Schedule
 from flight.services.automation.schedule_declarations import ScheduleConfig
@@ -46,20 +46,20 @@ from flight.services.automation.sequences import Sequences
 from flight.services.board import power, thermal
 from flight.services.board.power import Power, PowerConfig
 from flight.services.board.thermal import Thermal, ThermalConfig
-from flight.services.commanding import commands, refusals, test, verification
+from flight.services.commanding import commands, connection_test, refusals, verification
 from flight.services.commanding.command_log import CommandLog
 from flight.services.commanding.commands import Commands, CommandsConfig
+from flight.services.commanding.connection_test import Ping
 from flight.services.commanding.refusals import Refusals
-from flight.services.commanding.test import Ping
 from flight.services.commanding.verification import Verification
 from flight.services.files import outbox, uploads
 from flight.services.files.outbox import Outbox, OutboxConfig
 from flight.services.files.uploads import Uploads, UploadsConfig
-from flight.services.health import executive, log_watch, status, storage
+from flight.services.health import executive, log_watch, status, storage_status
 from flight.services.health.executive import Executive
 from flight.services.health.log_watch import LogLoss, LogWatch
 from flight.services.health.status import BootRecord, Status
-from flight.services.health.storage import StorageStatus
+from flight.services.health.storage_status import StorageStatus
 from flight.services.health.watchdog import WatchdogDuty
 from flight.services.radio import radio
 from flight.services.radio.radio import RadioLink, RadioLinks
@@ -130,9 +130,9 @@ class Parts:
         self.log = log
         self.log_loss = log_loss
         # A little over what the stores hold: their segments end before they are quite full, never after.
-        shares = storage.shares(mission.section(RecorderConfig).capacity_octets * 5 // 4)
+        shares = storage_status.shares(mission.section(RecorderConfig).capacity_octets * 5 // 4)
         self.storage = SharedStorage(platform.storage, shares, mission.section(StorageConfig))
-        self.vault = Vault(self.storage.user(storage.VAULT), epoch=platform.random.getrandbits(64))
+        self.vault = Vault(self.storage.user(storage_status.VAULT), epoch=platform.random.getrandbits(64))
         self._objects: dict[type[Any], object] = {}
         self._built: dict[ServiceRow, tuple[object, ...]] = {}
         self._building: list[ServiceRow] = []
@@ -189,7 +189,7 @@ def _build_clock(parts: Parts) -> Iterable[object]:
 
 
 def _build_recorder(parts: Parts) -> Iterable[object]:
-    user = parts.storage.user(storage.RECORDER)
+    user = parts.storage.user(storage_status.RECORDER)
     recorder = Recorder(parts.mission.section(RecorderConfig), user, parts.vault)
     user.on_pressure(recorder.give_up)
     telemetry = Telemetry(parts.of(Clock).tai_ns, recorder)
@@ -252,7 +252,7 @@ def _build_boot(parts: Parts) -> Iterable[object]:
     def tell_kept_in_memory(fault: str) -> None:
         parts.of(Events).emit("record_not_stored", _BOOT_RECORD, f"kept in memory: {fault}")
 
-    generations = Generations(parts.storage.user(storage.BOOT), storage.BOOT)
+    generations = Generations(parts.storage.user(storage_status.BOOT), storage_status.BOOT)
     boot = BootRecord(generations, tell_kept_in_memory, parts.platform.random)
     # What the watchdog saw is nearer to the truth: the stored cause was written before the process stood still.
     boot.cause = parts.platform.take_last_words() or boot.cause
@@ -516,9 +516,9 @@ ROSTER: tuple[ServiceRow, ...] = (
     ServiceRow(_build_verification, gives=(Verification,), declare=_own(verification.declare)),
     ServiceRow(_build_boot, gives=(BootRecord, Status), declare=_own(status.declare)),
     ServiceRow(_build_parameters, gives=(Parameters,), declare=_own(parameters.declare), vault_rows=("parameter",)),
-    ServiceRow(_build_ping, gives=(Ping,), declare=_own(test.declare)),
+    ServiceRow(_build_ping, gives=(Ping,), declare=_own(connection_test.declare)),
     ServiceRow(_build_executive, gives=(Executive,), declare=_own(executive.declare)),
-    ServiceRow(_build_storage_status, gives=(StorageStatus,), declare=_own(storage.declare)),
+    ServiceRow(_build_storage_status, gives=(StorageStatus,), declare=_own(storage_status.declare)),
 )
 
 

@@ -2,7 +2,7 @@
 
 A driver implements one of the device Protocols (Eps, Thermometer, Heater, Governor, Radio, Imager) and is given a Host.
 All that the node asks of it goes through hal/guard.py, which limits the time that a call may take and checks the answer
-(hal/answers.py).
+(hal/answer_checks.py).
 """
 
 # Why these Protocols look as they do. The node is one thread and nothing in it is preempted, so no call here waits for

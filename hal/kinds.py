@@ -13,7 +13,7 @@ that flight/roster.py hands it to.
 # ones need pyserial, the simulated ones all of sim_hw and its libraries.
 #
 # Each proxy is written out, method by method, instead of being made by `__getattr__`: mypy then checks it against the
-# Protocol, and each method names the check of its answer (hal/answers.py).
+# Protocol, and each method names the check of its answer (hal/answer_checks.py).
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from hal import answers
+from hal import answer_checks
 from hal.base import Eps, Governor, HalError, Heater, Host, Image, Imager, PowerReading, Radio, Thermometer
 from hal.guard import CAPTURE_LIMIT_S, Guard
 
@@ -56,7 +56,7 @@ class _Guarded:
         """Have the driver leave its device, if it can. A driver that could not be opened is not opened for this."""
         if self.guard.driver is not None:
             with suppress(HalError):  # many drivers have no close(), and nobody needs the device any more
-                self.guard.call("close", answers.nothing)
+                self.guard.call("close", answer_checks.nothing)
         self.guard.host.release()
 
 
@@ -65,15 +65,15 @@ class GuardedEps(_Guarded):
 
     def read(self) -> PowerReading:
         """Return the newest sample. Raises HalError."""
-        return self.guard.call("read", answers.power_reading)
+        return self.guard.call("read", answer_checks.power_reading)
 
     def set_switch(self, name: str, on: bool) -> None:
         """Switch a load on or off. Raises HalError."""
-        self.guard.call("set_switch", answers.nothing, name, on)
+        self.guard.call("set_switch", answer_checks.nothing, name, on)
 
 
 EPS: DeviceKind[Eps] = DeviceKind(
-    "eps", GuardedEps, {"serial": "hal.serial_board:open_eps", "sim": "sim_hw.machine.boards:open_eps"}
+    "eps", GuardedEps, {"serial": "hal.serial_board:open_eps", "sim": "sim_hw.machine.simulated_devices:open_eps"}
 )
 
 
@@ -82,13 +82,13 @@ class GuardedThermometer(_Guarded):
 
     def read_c(self) -> float:
         """Return the newest temperature in degrees C. Raises HalError."""
-        return self.guard.call("read_c", answers.temperature)
+        return self.guard.call("read_c", answer_checks.temperature)
 
 
 THERMOMETER: DeviceKind[Thermometer] = DeviceKind(
     "thermometer",
     GuardedThermometer,
-    {"serial": "hal.serial_board:open_thermometer", "sim": "sim_hw.machine.boards:open_thermometer"},
+    {"serial": "hal.serial_board:open_thermometer", "sim": "sim_hw.machine.simulated_devices:open_thermometer"},
 )
 
 
@@ -97,11 +97,13 @@ class GuardedHeater(_Guarded):
 
     def set_on(self, on: bool) -> None:
         """Switch the heater on or off. Raises HalError."""
-        self.guard.call("set_on", answers.nothing, on)
+        self.guard.call("set_on", answer_checks.nothing, on)
 
 
 HEATER: DeviceKind[Heater] = DeviceKind(
-    "heater", GuardedHeater, {"serial": "hal.serial_board:open_heater", "sim": "sim_hw.machine.boards:open_heater"}
+    "heater",
+    GuardedHeater,
+    {"serial": "hal.serial_board:open_heater", "sim": "sim_hw.machine.simulated_devices:open_heater"},
 )
 
 
@@ -110,13 +112,13 @@ class GuardedGovernor(_Guarded):
 
     def set_limit_w(self, power_w: float) -> None:
         """Limit the payload processor's power, in watts. Raises HalError."""
-        self.guard.call("set_limit_w", answers.nothing, power_w)
+        self.guard.call("set_limit_w", answer_checks.nothing, power_w)
 
 
 GOVERNOR: DeviceKind[Governor] = DeviceKind(
     "governor",
     GuardedGovernor,
-    {"serial": "hal.serial_board:open_governor", "sim": "sim_hw.machine.boards:open_governor"},
+    {"serial": "hal.serial_board:open_governor", "sim": "sim_hw.machine.simulated_devices:open_governor"},
 )
 
 
@@ -142,11 +144,11 @@ class GuardedRadio(_Guarded):
 
     def carrier(self) -> bool:
         """Return True while the other side can be heard. Raises HalError."""
-        return self.guard.call("carrier", answers.flag)
+        return self.guard.call("carrier", answer_checks.flag)
 
     def send(self, unit: bytes) -> bool:
         """Queue one transmission unit; False if the buffer is full. Raises HalError."""
-        return self.guard.call("send", answers.flag, unit)
+        return self.guard.call("send", answer_checks.flag, unit)
 
     def free_ns(self) -> int:
         """Return the time at which all units taken so far will have left, in nanoseconds. Raises HalError."""
@@ -154,11 +156,11 @@ class GuardedRadio(_Guarded):
 
     def receive(self) -> bytes | None:
         """Return the oldest received octets, or None. Raises HalError."""
-        return self.guard.call("receive", answers.received)
+        return self.guard.call("receive", answer_checks.received)
 
     def dropped(self) -> int:
         """Return how many received units were lost, modulo 2^32. Raises HalError."""
-        return self.guard.call("dropped", answers.count)
+        return self.guard.call("dropped", answer_checks.count)
 
     def on_event(self, call: Callable[[], None]) -> None:
         """Have `call` called on anything new. Never reaches the driver, so it cannot fail."""
@@ -169,13 +171,13 @@ class GuardedRadio(_Guarded):
         self._node_call()
 
     def _check_free_ns(self, answer: object) -> int:
-        return answers.free_ns(answer, self.guard.host.now_ns())
+        return answer_checks.free_ns(answer, self.guard.host.now_ns())
 
 
 RADIO: DeviceKind[Radio] = DeviceKind(
     "radio",
     GuardedRadio,
-    {"udp": "hal.udp_radio:open_radio", "sim": "sim_hw.machine.boards:open_radio"},
+    {"udp": "hal.udp_radio:open_radio", "sim": "sim_hw.machine.simulated_devices:open_radio"},
     settings=("rate_bps",),
 )
 
@@ -185,15 +187,17 @@ class GuardedImager(_Guarded):
 
     def ready(self) -> bool:
         """Return True if there is something worth taking. Raises HalError."""
-        return self.guard.call("ready", answers.flag)
+        return self.guard.call("ready", answer_checks.flag)
 
     def capture(self) -> Image:
         """Take one tile, in CAPTURE_LIMIT_S at most. Raises HalError."""
-        return self.guard.call("capture", answers.image, limit_s=CAPTURE_LIMIT_S)
+        return self.guard.call("capture", answer_checks.image, limit_s=CAPTURE_LIMIT_S)
 
 
 IMAGER: DeviceKind[Imager] = DeviceKind(
-    "imager", GuardedImager, {"replay": "hal.replay_imager:open_imager", "sim": "sim_hw.machine.boards:open_imager"}
+    "imager",
+    GuardedImager,
+    {"replay": "hal.replay_imager:open_imager", "sim": "sim_hw.machine.simulated_devices:open_imager"},
 )
 
 

@@ -24,7 +24,7 @@ from payloads.accounting import ProductInfo, Statistics
 from payloads.manager import InferenceManager
 from payloads.pools import check_models
 from payloads.product.answers import SCREENING
-from sim_hw.machine.boards import SimImager
+from sim_hw.machine.simulated_devices import SimImager
 from sim_hw.report.report import Tile as ReportTile
 from sim_hw.report.report import quicklook_png
 from sim_hw.world.scenes import Tile

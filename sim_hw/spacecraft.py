@@ -28,13 +28,13 @@ from flight.core.nanoseconds import ns
 from flight.mission import Mission
 from flight.node import Node
 from hal.base import Radio
-from sim_hw.machine.boards import SimImager
 from sim_hw.machine.cpu_profile import CpuProfile
 from sim_hw.machine.digest import Digest
 from sim_hw.machine.disk import Disk, PowerCut
 from sim_hw.machine.faults import REBOOT_S, FaultPlan, PlannedFault
 from sim_hw.machine.loop import VirtualLoop
 from sim_hw.machine.platform import ClockError, SimPlatform
+from sim_hw.machine.simulated_devices import SimImager
 from sim_hw.world.world import World
 
 

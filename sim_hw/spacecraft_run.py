@@ -9,8 +9,8 @@ Nothing of it depends on who else flies.
 # came later has a generator of its own, seeded by its name: each further link, and the ground.
 #
 # The ground hears the way down with its delay and errors, and has nothing else: summary and report take from the
-# archive what the ground received, and from the lives (sim_hw/lives.py) what the node had counted. That the two can be
-# held against each other is what makes the summary's sums worth something.
+# archive what the ground received, and from the lives (sim_hw/boot_accounts.py) what the node had counted. That the two
+# can be held against each other is what makes the summary's sums worth something.
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from flight.core.log import node_log
 from flight.core.nanoseconds import ns
 from flight.link.cfdp.numbers import EPOCH_BITS
 from flight.link.cfdp.transfers import CfdpConfig
-from flight.link.stack import LinkConfig
+from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import MISSIONS, Mission
 from flight.node import Node
 from flight.services.files.outbox import OutboxConfig
@@ -40,16 +40,16 @@ from ground.procedures.procedure import Procedure, load_named
 from ground.products.product_store import ProductStore
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
+from sim_hw.boot_accounts import Life
 from sim_hw.config import SimConfig
 from sim_hw.ground_segment import GroundSegment
-from sim_hw.lives import Life
 from sim_hw.machine.air import Air
-from sim_hw.machine.boards import ADDRESSES, SimImager
 from sim_hw.machine.cpu_profile import CpuProfile
 from sim_hw.machine.digest import Digest
 from sim_hw.machine.faults import FaultPlan
 from sim_hw.machine.loop import VirtualLoop
 from sim_hw.machine.platform import ClockError
+from sim_hw.machine.simulated_devices import ADDRESSES, SimImager
 from sim_hw.payload_watch import PayloadWatch, payload_account
 from sim_hw.report.outputs import PRODUCTS, OutputFolder
 from sim_hw.spacecraft import Spacecraft

@@ -13,7 +13,7 @@ from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, CfdpSender, Fil
 from flight.link.link import Role
 from flight.link.pus import ACK_START, PusTc, PusTm
 from flight.link.space_packet import SpacePacket
-from flight.link.stack import FlightLink
+from flight.link.tm_tc_stack import FlightLink
 from tests.field_values import rows
 from tests.ground_dictionary import make
 from tests.link_ends import BARE, packets_of, unit_of

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flight.link.actions import LinkAction, PacketReceived, SendUnit
 from flight.link.link import Link
-from flight.link.stack import LinkConfig
+from flight.link.tm_tc_stack import LinkConfig
 
 # A link of kind "tm-tc" whose frames go bare.
 BARE = LinkConfig(coding="frame")

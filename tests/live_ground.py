@@ -30,10 +30,10 @@ from ground.config import GroundConfig
 from ground.link.mission_link import UdpLink
 from ground.products.product_store import ProductStore
 from ground.server.ground_server import GroundServer, epoch_tai_ns
-from ground.link.session import GroundSession
+from ground.link.tm_tc_session import GroundSession
 from ground.station import GroundStation
 from flight.core.errors import OrbitnodeError
-from flight.link.stack import LinkConfig
+from flight.link.tm_tc_stack import LinkConfig
 from tests.ground_dictionary import make
 folder, tm, tc, api, timeout_s = Path(sys.argv[1]), *map(int, sys.argv[2:5]), float(sys.argv[5])
 config = GroundConfig(api_port=api, command_timeout_s=timeout_s)

@@ -38,7 +38,7 @@ from random import Random
 from flight.kernels import encode_packets
 from flight.link.aos_stack import AosConfig
 from flight.link.pus import PusTm
-from flight.link.stack import LinkConfig
+from flight.link.tm_tc_stack import LinkConfig
 from ground.recording.detection.detect import find
 from ground.recording.packet_batch import PacketBatch
 from ground.recording.streams.account import Account

@@ -12,8 +12,8 @@ from flight.link.aos_stack import AosConfig, AosFlightLink
 from flight.link.link import Role
 from flight.link.pus import PusTm
 from flight.link.space_packet import SpacePacket
-from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tm.tm_frame import NO_PACKET_START
+from flight.link.tm_tc_stack import FlightLink, LinkConfig
 from tests.link_ends import unit_of
 
 # Files of the vectors that describe the same packets of JPSS-1.

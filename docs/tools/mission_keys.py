@@ -13,7 +13,7 @@ from flight.contract.sections import NODE_KEYS, AppSection, LinkSection
 from flight.core.config import Section
 from flight.link.cfdp.transfers import CfdpConfig
 from flight.link.kinds import LINK_KINDS
-from flight.link.stack import LinkConfig
+from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import _SECTIONS
 from ground.config import GroundConfig
 from payloads.config import PayloadConfig

@@ -13,7 +13,7 @@ from flight.contract.names import OWNER_CHARACTERS_MAX, is_name, name_rule
 from flight.core.config import key
 from flight.link.downlink_config import DownlinkConfig
 from flight.link.kinds import LINK_KINDS
-from flight.link.stack import LinkConfig
+from flight.link.tm_tc_stack import LinkConfig
 from hal.kinds import EPS, GOVERNOR, HEATER, IMAGER, RADIO, THERMOMETER
 
 # 0 is for time packets (PUS), 2040 to 2046 are reserved by CCSDS, 2047 is for idle packets (133.0-B-2, 4.1.3.3.4).

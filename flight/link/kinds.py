@@ -12,7 +12,7 @@ from typing import Any
 from flight.link.aos_stack import AosConfig, AosFlightLink
 from flight.link.downlink_config import DownlinkConfig
 from flight.link.link import Link
-from flight.link.stack import FlightLink, LinkConfig
+from flight.link.tm_tc_stack import FlightLink, LinkConfig
 
 
 @dataclass(frozen=True, slots=True)

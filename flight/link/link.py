@@ -1,6 +1,6 @@
 """A link as the node's services see it: roles instead of virtual channels, whatever the protocols below.
 
-A stack (flight/link/stack.py, flight/link/aos_stack.py) knows which virtual channel carries which role, what goes
+A stack (flight/link/tm_tc_stack.py, flight/link/aos_stack.py) knows which virtual channel carries which role, what goes
 around a packet, and what it hears. The radio service knows roles, the modem, and the actions that a stack returns.
 """
 

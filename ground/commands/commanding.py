@@ -31,7 +31,7 @@ from flight.contract.fields import Field, FieldError, Plain, Refers, Row, Value
 from flight.contract.parameter_table import admit, check_together
 from flight.core.errors import OrbitnodeError
 from flight.link.pus import ACK_ACCEPTANCE, ACK_COMPLETION, ACK_START, PusTc, RequestId
-from flight.link.request_source import GROUND_SEQ_COUNTS
+from flight.link.sequence_count_ranges import GROUND_SEQ_COUNTS
 from ground.commands.names import choices, event_id, event_number, hk_parameter, structure_id
 from ground.commands.release_time import utc_tai_ns
 

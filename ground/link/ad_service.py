@@ -37,10 +37,10 @@ from dataclasses import dataclass
 from flight.core.errors import DecodeError
 from flight.core.nanoseconds import NS
 from flight.link.coding.cltu import encode_cltu
-from flight.link.stack import LinkConfig
 from flight.link.tc.clcw import Clcw
 from flight.link.tc.fop import Confirmed, Fop, FopAction, FopAlert, FopState, Initiated, Transmit, Unconfirmed
 from flight.link.tc.tc_frame import DATA_OCTETS_MAX, TcFrame
+from flight.link.tm_tc_stack import LinkConfig
 from ground.link.actions import Acknowledged, Action, Alert, Lost, Rejected, SendCltu
 from ground.link.ground_link import Service, SessionCounters
 

@@ -1,6 +1,6 @@
 """A link as the ground station sees it, whatever the protocols below: octets and commands in, actions out.
 
-The mirror of flight.link.link.Link. Its implementers are ground/link/session.py for links of kind "tm-tc", and
+The mirror of flight.link.link.Link. Its implementers are ground/link/tm_tc_session.py for links of kind "tm-tc", and
 ground/link/aos_session.py for those of kind "aos", over which nothing can be sent.
 """
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from flight.link.aos_stack import AosConfig
 from flight.link.downlink_config import DownlinkConfig
-from flight.link.stack import LinkConfig
+from flight.link.tm_tc_stack import LinkConfig
 from ground.link.aos_session import AosSession
 from ground.link.ground_link import GroundLink
-from ground.link.session import GroundSession
+from ground.link.tm_tc_session import GroundSession
 
 SESSIONS: Mapping[str, Callable[[Any], GroundLink]] = {LinkConfig.kind: GroundSession, AosConfig.kind: AosSession}
 

@@ -39,12 +39,12 @@ from typing import Any
 import numpy as np
 
 from flight.core.errors import OrbitnodeError
-from ground.recording.apids import ApidCount, ApidCounts
-from ground.recording.arrays import Array, array_of
+from ground.recording.apid_counts import ApidCount, ApidCounts
+from ground.recording.column_arrays import Array, array_of
 from ground.recording.definition import PacketDefinition
 from ground.recording.definition_set import DefinitionSet, NamedDefinition
+from ground.recording.definitions.definition_files import DefinitionsByApid, read_definition
 from ground.recording.definitions.own_dictionary import dictionary_definition
-from ground.recording.definitions.read import DefinitionsByApid, read_definition
 from ground.recording.detection.detect import find
 from ground.recording.detection.finding import Finding
 from ground.recording.input_files import name_of, stretches
@@ -62,7 +62,7 @@ from ground.recording.summary import (
     table_documents,
 )
 from ground.recording.table import Column, Table
-from ground.recording.tables.cells import joined
+from ground.recording.tables.column_values import joined
 
 File = str | Path
 
@@ -169,7 +169,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class DecodedTable(Mapping[str, Array]):
-    """All packets of one definition, as NumPy arrays by parameter (see ground.recording.arrays).
+    """All packets of one definition, as NumPy arrays by parameter (see ground.recording.column_arrays).
 
     columns: what the arrays are made of, with units and labels.
     """

@@ -19,14 +19,14 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ground.recording.apids import ApidCount, times_of
+from ground.recording.apid_counts import ApidCount, times_of
 from ground.recording.definition_set import DefinitionSet
 from ground.recording.detection.finding import CERTAIN, LIKELY, Finding
 from ground.recording.packet_batch import NO_CHANNEL
 from ground.recording.streams.account import Account, ApidAccount, counted
 from ground.recording.streams.encapsulation import PROTOCOLS
 from ground.recording.table import Table
-from ground.recording.tables.cells import NO_INSTANT
+from ground.recording.tables.column_values import NO_INSTANT
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -20,7 +20,7 @@ from flight.services.board.thermal import ThermalConfig
 from ground.cli.tasks import duration
 from sim_hw.machine.faults import KINDS
 from sim_hw.report.app_telemetry import app_telemetry, series_of
-from sim_hw.report.frames import further_link_rows
+from sim_hw.report.frame_fates import further_link_rows
 from sim_hw.report.report import Figure, Interval, ReportData, Series, write_report
 from sim_hw.report.tables import Occurrence, PassRow
 from sim_hw.report.time_axis import BOOT, FAULT, Mark

@@ -1,8 +1,9 @@
 """summary.json: what a run did, in numbers that add up (docs/summary.md has the schema)."""
 
 # Where a number comes from decides what it can be held against. What the node counted comes from its lives
-# (sim_hw/lives.py), what the ground received from its archive and session, what happened to the spacecraft from the
-# world. These hold in every summary, some of them across two of those sides, so a count that is lost anywhere shows:
+# (sim_hw/boot_accounts.py), what the ground received from its archive and session, what happened to the spacecraft
+# from the world. These hold in every summary, some of them across two of those sides, so a count that is lost anywhere
+# shows:
 #
 #     tiles.captured = screened + dropped + pending
 #     link.frames_sent = frames_received + frames_lost    (those still on their way aside)
@@ -30,9 +31,9 @@ from flight.core.nanoseconds import NS
 from flight.core.task_stats import TaskStats, quantile_us
 from ground.operator import COMPLETED, FAILED, LOST, REJECTED
 from payloads.accounting import Statistics, quantile
-from sim_hw.lives import Life, StoreFacts
+from sim_hw.boot_accounts import Life, StoreFacts
 from sim_hw.mission_run import MissionRun
-from sim_hw.report.frames import frame_counts, further_links
+from sim_hw.report.frame_fates import frame_counts, further_links
 from sim_hw.report.worker_apps import worker_apps
 from sim_hw.spacecraft_run import SpacecraftRun
 

@@ -18,7 +18,7 @@ from flight.contract.fields import Value
 from flight.link.actions import LinkAction, SendUnit
 from flight.link.link import Role
 from flight.link.pus import PusTm
-from flight.link.stack import FlightLink, LinkConfig
+from flight.link.tm_tc_stack import FlightLink, LinkConfig
 from flight.mission import MISSIONS, load
 from ground.recording.definitions.own_dictionary import dictionary_definition
 from ground.recording.streams.link_options import Form, LinkOptions

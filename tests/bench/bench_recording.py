@@ -21,7 +21,7 @@ import numpy as np
 
 from flight.kernels import encode_packets, split_packets
 from ground.recording.definition import PacketDefinition
-from ground.recording.definitions.read import definition_of
+from ground.recording.definitions.definition_files import definition_of
 from ground.recording.packet_batch import NO_CHANNEL, PacketBatch
 from ground.recording.table import Table
 from sim_hw.bench.bench_command import Bench, Race

@@ -16,10 +16,10 @@ from flight.contract.fields import Value
 from flight.core.errors import DecodeError, SetupError
 from flight.link.coding.cltu import encode_cltu
 from flight.link.pus import PusTc, PusTm
-from flight.link.stack import LinkConfig
 from flight.link.tc.tc_frame import TcFrame
 from flight.link.tm.extract import VcExtractor
 from flight.link.tm.tm_frame import TmFrame
+from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import MISSIONS, load
 from ground.config import GroundConfig
 from tests.ports import HOST, free_port

@@ -16,7 +16,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 from flight.core.nanoseconds import ns
-from flight.link.stack import LinkConfig
+from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import MISSIONS, load
 from sim_hw.machine.air import Air
 from sim_hw.machine.digest import Digest

@@ -27,10 +27,10 @@ from hal.base import Eps, Governor, HalError, Heater, Imager, Radio, Thermometer
 from hal.kinds import EPS, GOVERNOR, HEATER, IMAGER, RADIO, THERMOMETER
 from sim_hw.bench.emulate import Emulator, Wire
 from sim_hw.machine.air import Air
-from sim_hw.machine.boards import SimImager
 from sim_hw.machine.disk import Disk
 from sim_hw.machine.loop import VirtualLoop
 from sim_hw.machine.platform import SimPlatform
+from sim_hw.machine.simulated_devices import SimImager
 from sim_hw.world.channel import ChannelConfig
 from sim_hw.world.orbit import Pass
 from sim_hw.world.scenes import SyntheticClouds

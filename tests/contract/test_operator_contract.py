@@ -19,7 +19,7 @@ from flight.core.nanoseconds import NS
 from flight.link.pus import RequestId
 from ground.cli.api_operator import ApiOperator
 from ground.commands.arrivals import KEPT_MAX
-from ground.link.session import GroundSession
+from ground.link.tm_tc_session import GroundSession
 from ground.operator import ACCEPTED, ACKNOWLEDGED, COMPLETED, LOST, REJECTED, SENT, STARTED, CommandRecord, Operator
 from ground.station import GroundStation
 from sim_hw.ground_segment import GroundSegment

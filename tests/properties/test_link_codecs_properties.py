@@ -17,7 +17,6 @@ from flight.link.coding.cltu import CltuReceiver, decode_cltu, encode_cltu
 from flight.link.coding.tm_coding import CODINGS, TmEncoder
 from flight.link.pus import PusTc, PusTm, RequestId
 from flight.link.space_packet import SpacePacket, idle_packet
-from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tc.clcw import Clcw
 from flight.link.tc.tc_frame import TcFrame
 from flight.link.time_code import decode_cuc, encode_cuc
@@ -25,8 +24,9 @@ from flight.link.tm.aos_frame import AosFormat, AosFrame
 from flight.link.tm.downlink import Multiplexer
 from flight.link.tm.extract import PacketExtractor
 from flight.link.tm.tm_frame import TmFormat, TmFrame
+from flight.link.tm_tc_stack import FlightLink, LinkConfig
 from ground.link.actions import SendCltu
-from ground.link.session import GroundSession
+from ground.link.tm_tc_session import GroundSession
 from tests.link_ends import packets_of
 
 U2, U8, U16, U32 = st.integers(0, 3), st.integers(0, 255), st.integers(0, 65535), st.integers(0, 2**32 - 1)

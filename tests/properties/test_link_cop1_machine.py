@@ -9,11 +9,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from flight.core.nanoseconds import NS
 from flight.link.coding.cltu import encode_cltu
 from flight.link.pus import PusTc
-from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tc.tc_frame import TcFrame
+from flight.link.tm_tc_stack import FlightLink, LinkConfig
 from ground.link.actions import Acknowledged, Action, Lost, Rejected, Restarted, SendCltu
 from ground.link.ground_link import Service
-from ground.link.session import GroundSession
+from ground.link.tm_tc_session import GroundSession
 from tests.link_ends import packets_of, unit_of
 
 # What becomes of a unit, by weight.

@@ -20,8 +20,8 @@ from flight.link.coding.tm_coding import (
     TmDecoder,
     TmEncoder,
 )
-from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tm.tm_frame import TmFrame
+from flight.link.tm_tc_stack import FlightLink, LinkConfig
 from tests.link_ends import unit_of
 
 codings = st.builds(

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from flight.link.actions import LinkAction, UnitRejected
 from flight.link.coding.cltu import START, TAIL, encode_cltu
 from flight.link.space_packet import SpacePacket
-from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tc.farm import Farm
 from flight.link.tc.tc_frame import TcFrame
+from flight.link.tm_tc_stack import FlightLink, LinkConfig
 from tests.link_ends import packets_of
 
 CONFIG = LinkConfig(tc_vcid=9, farm_window=30)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from flight.core.errors import OrbitnodeError
 from flight.kernels import encode_packets
 from ground.recording.definition import PacketDefinition
-from ground.recording.definitions.read import definition_of
+from ground.recording.definitions.definition_files import definition_of
 from ground.telemetry.xtce import xtce_document
 from tests.ground_dictionary import make
 from tests.recording_batches import batch_of

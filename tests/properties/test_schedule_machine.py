@@ -23,7 +23,7 @@ from flight.core.nanoseconds import NS
 from flight.core.scheduler import Scheduler
 from flight.link.pus import PusTc, PusTm
 from flight.services.automation import schedule_declarations as st11
-from flight.services.automation.held import HolderParts
+from flight.services.automation.held_commands import HolderParts
 from flight.services.automation.schedule import Schedule
 from flight.services.automation.schedule_store import ScheduleStore
 from flight.services.commanding.command_log import CommandLog

@@ -17,18 +17,18 @@ from flight.core.errors import DecodeError
 from flight.core.nanoseconds import ns
 from flight.link.actions import PacketReceived
 from flight.link.pus import PusTc, PusTm
-from flight.link.stack import LinkConfig
+from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import MISSIONS, Mission, load
 from flight.node import Node
 from flight.roster import ROSTER
 from ground.link.actions import SendCltu
-from ground.link.session import GroundSession
+from ground.link.tm_tc_session import GroundSession
 from hal.base import Imager
 from sim_hw.machine.air import Air
-from sim_hw.machine.boards import SimImager
 from sim_hw.machine.digest import Digest
 from sim_hw.machine.faults import FaultPlan, PlannedFault
 from sim_hw.machine.loop import VirtualLoop
+from sim_hw.machine.simulated_devices import SimImager
 from sim_hw.spacecraft import SimRadio, Spacecraft
 from sim_hw.world.channel import ChannelConfig
 from sim_hw.world.orbit import OrbitConfig

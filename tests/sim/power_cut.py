@@ -52,14 +52,14 @@ from flight.core.log import node_log
 from flight.core.nanoseconds import NS, ns
 from flight.link.actions import PacketReceived
 from flight.link.pus import PusTc, PusTm, RequestId
-from flight.link.stack import LinkConfig
+from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import MISSIONS, Mission, load
 from flight.node import Node
 from flight.services.board.power import Power, PowerConfig
 from flight.services.commanding.commands import Commands
 from flight.services.settings.parameters import Parameters
 from ground.link.actions import SendCltu
-from ground.link.session import GroundSession
+from ground.link.tm_tc_session import GroundSession
 from sim_hw.machine.disk import PowerCut
 from sim_hw.machine.loop import VirtualLoop
 from sim_hw.spacecraft import Spacecraft

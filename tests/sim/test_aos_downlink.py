@@ -12,7 +12,7 @@ from flight.catalogue import dictionary_of
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS, ns
 from flight.link.link import Role
-from flight.link.stack import LinkConfig
+from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import load
 from flight.node import Node
 from flight.services.files.outbox import Outbox

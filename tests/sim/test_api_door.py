@@ -20,7 +20,7 @@ from flight.core.errors import OrbitnodeError, SetupError
 from ground.changes import Change, Packet
 from ground.cli.client import GroundClient
 from ground.config import GroundConfig
-from ground.link.session import GroundSession
+from ground.link.tm_tc_session import GroundSession
 from ground.server import api as api_module
 from ground.server import api_token, connection
 from ground.server.api import STRANGERS_MAX, Api, Services

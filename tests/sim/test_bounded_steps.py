@@ -18,11 +18,11 @@ from flight.core.scheduler import Scheduler
 from flight.core.step_budget import OPERATIONS_MAX, READ_OCTETS_MAX
 from flight.core.task import Task
 from flight.link.pus import PusTc, RequestId
-from flight.link.stack import FlightLink
+from flight.link.tm_tc_stack import FlightLink
 from flight.linux.platform import LinuxPlatform
 from flight.mission import load
 from flight.node import Node, build
-from flight.services.automation.held import request_key
+from flight.services.automation.held_commands import request_key
 from flight.services.automation.schedule_store import Activity
 from flight.services.commanding.command_log import CommandLog
 from flight.services.commanding.commands import Commands

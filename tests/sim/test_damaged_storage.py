@@ -5,7 +5,7 @@ from __future__ import annotations
 from flight.core.nanoseconds import NS
 from flight.core.step_budget import Budget
 from flight.link.pus import PusTc, PusTm
-from flight.services.health.storage import StorageStatus
+from flight.services.health.storage_status import StorageStatus
 from flight.services.recorder.packet_store import PacketStore
 from flight.services.recorder.recorder import Recorder
 from flight.services.recorder.stored_packet import Stored

@@ -20,7 +20,7 @@ from flight.services.reporting.events import Events
 from flight.services.reporting.telemetry import Telemetry
 from ground.cli.tasks import choose, duration, histogram, rows
 from ground.telemetry.decoder import Decoder
-from sim_hw.lives import ENDED, task_totals
+from sim_hw.boot_accounts import ENDED, task_totals
 from sim_hw.machine.loop import VirtualLoop
 from sim_hw.report.run_report import store_rows, task_rows
 from tests.field_values import integer

@@ -17,9 +17,9 @@ from flight.contract.fields import Layout, Value
 from flight.core.nanoseconds import NS
 from flight.link.pus import encode_tm
 from flight.link.space_packet import SpacePacket
-from flight.link.stack import LinkConfig
+from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import MISSIONS, load
-from ground.link.session import GroundSession
+from ground.link.tm_tc_session import GroundSession
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from tests.unit.test_dictionary import signed

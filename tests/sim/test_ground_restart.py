@@ -24,7 +24,7 @@ from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS
 from flight.link.link import Role
 from flight.link.pus import PusTm, RequestId
-from flight.link.stack import FlightLink
+from flight.link.tm_tc_stack import FlightLink
 from flight.mission import MISSIONS
 from ground.cli.client import GroundClient
 from ground.operator import COMPLETED, LOST

@@ -11,15 +11,15 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS
-from flight.link.request_source import GROUND_SEQ_COUNTS
-from flight.link.stack import LinkConfig
+from flight.link.sequence_count_ranges import GROUND_SEQ_COUNTS
+from flight.link.tm_tc_stack import LinkConfig
 from flight.services.time.clock import Clock
 from ground.cli import schedule as schedule_command
 from ground.commands.commanding import CommandEncoder
 from ground.commands.release_time import release_tai_ns
 from ground.link.correlation import Correlation
 from ground.link.onboard_clock import OnboardClock, read_clock
-from ground.link.session import GroundSession
+from ground.link.tm_tc_session import GroundSession
 from ground.operator import COMPLETED, REJECTED, SCHEDULED, CommandRecord
 from ground.server.command_answers import give
 from ground.server.requests import read_request

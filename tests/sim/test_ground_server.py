@@ -27,7 +27,7 @@ from ground.cli.client import GroundClient
 from ground.config import GroundConfig
 from ground.link.aos_session import AosSession
 from ground.link.mission_link import UdpLink
-from ground.link.session import GroundSession
+from ground.link.tm_tc_session import GroundSession
 from ground.server.api import ClientSession, Services
 from ground.server.api_token import ApiToken
 from ground.server.connection import BACKLOG_OCTETS_MAX, ApiCounters, Connection

@@ -17,10 +17,10 @@ from flight.core.nanoseconds import NS
 from flight.link.cfdp.transfers import CfdpConfig
 from flight.link.link import Role
 from flight.link.pus import PusTc, PusTm
-from flight.link.stack import FlightLink
+from flight.link.tm_tc_stack import FlightLink
 from ground.changes import Change
 from ground.link.ground_link import Service
-from ground.link.session import GroundSession
+from ground.link.tm_tc_session import GroundSession
 from ground.operator import ACKNOWLEDGED, COMPLETED, LOST, REJECTED, Operator
 from ground.procedures.first_orbit import ScriptLog, first_orbit
 from ground.products.product_store import ProductStore

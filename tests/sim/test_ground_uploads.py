@@ -12,7 +12,7 @@ from flight.link.cfdp.numbers import TransactionNumbers
 from flight.link.cfdp.transfers import FileReceived
 from flight.services.files import uploads as on_board
 from ground.changes import Change
-from ground.link.session import GroundSession
+from ground.link.tm_tc_session import GroundSession
 from ground.link.uploads import SENT_MAX, UNCONFIRMED, WAITING_MAX, Upload, Uploads
 from ground.operator import COMPLETED, FAILED
 from ground.station import GroundStation

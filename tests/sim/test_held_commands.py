@@ -10,7 +10,7 @@ from flight.contract.failures import Failure
 from flight.contract.fields import Row
 from flight.core.nanoseconds import NS
 from flight.link.pus import PusTc
-from flight.link.request_source import GROUND_SEQ_COUNTS
+from flight.link.sequence_count_ranges import GROUND_SEQ_COUNTS
 from flight.mission import MissionError
 from flight.services.automation.event_action import EventActions
 from flight.services.automation.schedule import Schedule

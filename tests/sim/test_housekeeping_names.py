@@ -20,7 +20,7 @@ from flight.contract.failures import Failure
 from flight.contract.fields import Value
 from flight.core.nanoseconds import ns
 from flight.link.pus import PusTc
-from flight.link.stack import FlightLink
+from flight.link.tm_tc_stack import FlightLink
 from flight.mission import MISSIONS, load
 from flight.node import Node
 from flight.services.automation.event_action import EventActions

@@ -25,12 +25,12 @@ from flight.core.errors import DecodeError, OrbitnodeError
 from flight.core.task import Task
 from flight.link.actions import PacketReceived
 from flight.link.pus import PusTc, PusTm
-from flight.link.stack import LinkConfig
+from flight.link.tm_tc_stack import LinkConfig
 from flight.linux import flight_command as command
 from flight.mission import MISSIONS, load
 from flight.node import Node, build
 from ground.link.actions import SendCltu
-from ground.link.session import GroundSession
+from ground.link.tm_tc_session import GroundSession
 from tests.ports import free_port
 from tests.waiting import GIVE_UP_S, wait_until
 

@@ -28,7 +28,7 @@ from flight.mission import MISSIONS
 from hal.base import HalError
 from payloads.assets.cache import scene_path
 from payloads.assets.models import model_path
-from sim_hw.machine.boards import SimImager
+from sim_hw.machine.simulated_devices import SimImager
 from sim_hw.world.scenes import FolderSource, SyntheticClouds
 from sim_hw.world.world import World, WorldConfig
 from tests.waiting import GIVE_UP_RUN_S

@@ -15,7 +15,7 @@ import pytest
 from flight.core.nanoseconds import NS
 from ground.cli.client import GroundClient
 from ground.counters import PortCounters
-from ground.link.session import GroundSession
+from ground.link.tm_tc_session import GroundSession
 from ground.server import telemetry_port
 from ground.server.telemetry_port import TelemetryPort
 from ground.station import GroundStation

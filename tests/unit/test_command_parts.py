@@ -15,7 +15,7 @@ from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.link.pus import PusTc, PusTm, RequestId
-from flight.services.automation.held import (
+from flight.services.automation.held_commands import (
     ADD_EVENT_ACTIONS,
     INSERT_ACTIVITIES,
     LOAD_SEQUENCE,

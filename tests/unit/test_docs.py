@@ -121,11 +121,11 @@ def test_every_section_of_the_missions_is_in_the_guide() -> None:
 
 def summary_paths() -> set[str]:
     """Dotted paths of every key of the documents of sim_hw/report/summary.py, of one spacecraft and of several; what
-    every link has an account of is in frames.py beside it.
+    every link has an account of is in frame_fates.py beside it.
     """
     functions = {
         node.name: node
-        for name in ("frames.py", "summary.py")
+        for name in ("frame_fates.py", "summary.py")
         for node in ast.parse(read(ROOT / "sim_hw" / "report" / name)).body
         if isinstance(node, ast.FunctionDef) and (name == "summary.py" or node.name == "frame_counts")
     }

@@ -18,7 +18,7 @@ from flight.linux import call_limit
 from flight.linux.platform import LinuxPlatform
 from flight.mission import MISSIONS, MissionError, load
 from flight.node import build
-from hal import answers, guard, registry
+from hal import answer_checks, guard, registry
 from hal.base import HalError, Host
 from hal.installed_drivers import GROUP, installed_drivers
 from hal.kinds import EPS, IMAGER, KINDS, RADIO, THERMOMETER, DeviceKind, _Guarded
@@ -293,10 +293,10 @@ class Gyroscope(Protocol):
 
 
 class GuardedGyroscope(_Guarded):
-    RATE = answers.Quantity("rate", -35.0, 35.0)
+    RATE = answer_checks.Quantity("rate", -35.0, 35.0)
 
     def read_rad_s(self) -> float:
-        return self.guard.call("read_rad_s", lambda answer: answers.number(answer, self.RATE))
+        return self.guard.call("read_rad_s", lambda answer: answer_checks.number(answer, self.RATE))
 
 
 def test_a_new_kind_is_a_proxy_and_a_row(site: Path, host: LinuxPlatform, monkeypatch: pytest.MonkeyPatch) -> None:

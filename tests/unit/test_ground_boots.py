@@ -16,10 +16,10 @@ from flight.link.cfdp.transfers import CfdpSender
 from flight.link.link import Role
 from flight.link.pus import PusTm, RequestId
 from flight.link.space_packet import SpacePacket
-from flight.link.stack import FlightLink
+from flight.link.tm_tc_stack import FlightLink
 from flight.mission import MISSIONS, load
 from ground.changes import Change
-from ground.link.session import GroundSession
+from ground.link.tm_tc_session import GroundSession
 from ground.operator import CommandRecord
 from ground.products.product_store import ProductStore
 from ground.station import GroundStation

@@ -12,7 +12,7 @@ from flight.catalogue import dictionary_of
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS
 from flight.link.pus import PusTc, PusTm, RequestId
-from flight.link.request_source import GROUND_SEQ_COUNTS
+from flight.link.sequence_count_ranges import GROUND_SEQ_COUNTS
 from flight.mission import MISSIONS, load
 from ground.commands.commanding import CommandEncoder, describe_field, find_command, parse_arguments
 from ground.commands.verification import CommandTracker

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flight.core.nanoseconds import NS, ns
 from ground.link.correlation import FRAMES_KEPT, PAIRS_MIN, WINDOW_PAIRS, Correlation, Correlator, Pair, fit
-from ground.link.session import GroundSession
+from ground.link.tm_tc_session import GroundSession
 from ground.station import GroundStation
 from tests.ground_dictionary import make
 from tests.link_ends import BARE

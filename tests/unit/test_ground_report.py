@@ -111,7 +111,9 @@ def test_areas_of_a_long_run_are_bounded_and_of_one_set_of_instants() -> None:
     svg, _, _ = area_chart(TimeAxis(Clock(0, 20_000.0)), flat, "t", "u").partition('<div class="narrow">')
     assert len(svg) < 60_000
     lower, _upper = re.findall(r'class="area c\d" d="M(.*?)Z"', svg)
-    assert len({point.split()[1] for point in lower.split("L")}) == 2, "no dent where the other has no value"
+    assert len({point.split()[1] for point in lower.split("L")}) == 2, (
+        "no dent at the points at which the other has no value"
+    )
 
 
 @pytest.mark.parametrize("days", [0.1, 1, 12, 66])

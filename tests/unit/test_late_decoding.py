@@ -18,11 +18,11 @@ from flight.link.cfdp.transfers import CfdpConfig, CfdpSender
 from flight.link.link import Role
 from flight.link.pus import PusTc, PusTm
 from flight.link.space_packet import SpacePacket
-from flight.link.stack import FlightLink
+from flight.link.tm_tc_stack import FlightLink
 from ground.changes import Change, Listeners
 from ground.counters import StationCounters
 from ground.link.duplicates import Duplicates
-from ground.link.session import GroundSession
+from ground.link.tm_tc_session import GroundSession
 from ground.operator import COMPLETED, LOST
 from ground.products.product_store import ProductStore
 from ground.station import GroundStation

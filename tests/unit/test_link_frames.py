@@ -16,13 +16,13 @@ from flight.link.coding.tm_coding import TmCoding
 from flight.link.link import LinkCounters, Role
 from flight.link.pus import PusTc, PusTm
 from flight.link.space_packet import SpacePacket
-from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tc.clcw import Clcw
 from flight.link.tc.farm import FarmCounters
 from flight.link.tc.tc_frame import TcFrame
 from flight.link.tm.extract import PacketExtractor
 from flight.link.tm.tm_frame import IDLE_DATA, NO_PACKET_START, FrameError, TmFrame
-from ground.link.session import GroundSession
+from flight.link.tm_tc_stack import FlightLink, LinkConfig
+from ground.link.tm_tc_session import GroundSession
 from hal.udp_radio import UNIT_OCTETS_MAX
 from tests.link_ends import BARE, packets_of, unit_of
 

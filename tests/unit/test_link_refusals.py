@@ -10,7 +10,7 @@ import pytest
 
 from flight.core.errors import DecodeError
 from flight.kernels import crc16
-from flight.link.request_source import GROUND_SEQ_COUNTS, ON_BOARD_SOURCE, ON_BOARD_STEPS_MAX
+from flight.link.sequence_count_ranges import GROUND_SEQ_COUNTS, ON_BOARD_SOURCE, ON_BOARD_STEPS_MAX
 from flight.link.tc.clcw import Clcw
 from flight.link.tc.tc_frame import DATA_OCTETS_MAX, TcFrame
 from flight.link.tm.aos_frame import AosFormat, AosFrame

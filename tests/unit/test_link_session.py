@@ -10,14 +10,14 @@ from flight.link.coding.cltu import decode_cltu, encode_cltu
 from flight.link.link import Role
 from flight.link.pus import PusTc
 from flight.link.space_packet import SpacePacket
-from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tc.clcw import Clcw
 from flight.link.tc.fop import Transmit
 from flight.link.tc.tc_frame import UNLOCK, TcFrame
 from flight.link.tm.tm_frame import IDLE_DATA, TmFrame
+from flight.link.tm_tc_stack import FlightLink, LinkConfig
 from ground.link.actions import Acknowledged, Alert, FrameGap, FrameReceived, Lost, Rejected, Restarted, SendCltu
 from ground.link.ground_link import Service
-from ground.link.session import GroundSession
+from ground.link.tm_tc_session import GroundSession
 from tests.link_ends import packets_of, unit_of
 
 CONFIG = LinkConfig(coding="frame", frame_octets=64)

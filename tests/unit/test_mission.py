@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from flight.core.config import key
 from flight.core.errors import OrbitnodeError
 from flight.link.aos_stack import AosConfig
-from flight.link.stack import LinkConfig
+from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import MISSIONS, MissionError, load
 from flight.services.board.power import PowerConfig
 from ground.config import GroundConfig

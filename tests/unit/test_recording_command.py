@@ -24,7 +24,7 @@ from flight.catalogue import dictionary_of
 from flight.cli import main
 from flight.kernels import crc16
 from flight.link.space_packet import SpacePacket
-from flight.link.stack import LinkConfig
+from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import MISSIONS, load
 from tests.full_disk import limited_files, on_small_disk
 from tests.recordings import recorded_units, reports

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from flight.kernels import encode_packets, randomize_tm
 from flight.link.aos_stack import AosConfig
-from flight.link.stack import LinkConfig
+from flight.link.tm_tc_stack import LinkConfig
 from ground.recording.detection.detect import find
 from ground.recording.detection.finding import CERTAIN
 from ground.recording.streams.link_options import Form, LinkOptions, Service

@@ -13,7 +13,7 @@ from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS, tai_from_unix
 from flight.kernels import split_packets
 from flight.link.space_packet import SpacePacket
-from ground.recording.apids import ApidCount, ApidCounts
+from ground.recording.apid_counts import ApidCount, ApidCounts
 from ground.recording.definition import DecodedBatch
 from ground.recording.definition_set import DefinitionSet, NamedDefinition
 from ground.recording.packet_batch import NO_CHANNEL, PacketBatch

@@ -15,7 +15,7 @@ from flight.core.nanoseconds import NS
 from flight.link.aos_stack import AosConfig
 from flight.link.pus import PusTm
 from flight.link.space_packet import SpacePacket
-from flight.link.stack import LinkConfig
+from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import MISSIONS, load
 from ground.recording import LinkOptions, WholeRecording, decode, open_recording
 from ground.recording.streams.link_options import Form

@@ -9,7 +9,7 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from ground.recording.definitions.csv_fields import csv_definition
-from ground.recording.definitions.read import OCTETS_MAX, DefinitionsByApid, read_definition
+from ground.recording.definitions.definition_files import OCTETS_MAX, DefinitionsByApid, read_definition
 from tests.recording_batches import batch_of, values
 from tests.unit.test_recording_xtce import (
     DYNAMIC,

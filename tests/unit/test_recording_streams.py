@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from flight.core.errors import OrbitnodeError
 from flight.kernels import AosLink, BatchExtractor, TmLink, crc16, encode_packets, split_packets
-from flight.link.stack import LinkConfig
 from flight.link.tm.tm_frame import TmFormat
+from flight.link.tm_tc_stack import LinkConfig
 from ground.recording.detection.detect import find
 from ground.recording.recording import decode
 from ground.recording.streams.account import Account

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS, tai_from_unix
 from ground.recording.table import Column, ColumnKind, Table, TimeScale
-from ground.recording.tables.cells import NO_INSTANT, instants_of
+from ground.recording.tables.column_values import NO_INSTANT, instants_of
 from ground.recording.tables.file_names import NAME_OCTETS_MAX, DistinctNames, table_file_name
 from ground.recording.tables.table_folder import FORMS, TableFolder, Written
 from tests.full_disk import limited_files, on_small_disk

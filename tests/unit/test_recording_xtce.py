@@ -17,8 +17,8 @@ import pytest
 from flight.core.nanoseconds import NS, tai_from_unix
 from flight.kernels import encode_packets
 from ground.recording.definition import DecodedBatch
+from ground.recording.definitions.definition_files import definition_of
 from ground.recording.definitions.packet_tree import PacketTree
-from ground.recording.definitions.read import definition_of
 from ground.recording.table import ColumnKind, Table
 from tests.recording_batches import batch_of, values
 

@@ -23,11 +23,11 @@ from flight.services.board.thermal import Thermal, ThermalConfig
 from flight.services.settings.parameters import Parameters
 from flight.store.vault import Vault
 from hal.base import Eps, Governor, HalError, Heater, PowerReading, Thermometer
-from sim_hw.machine.boards import SimEps, SimGovernor, SimHeater, SimThermometer
 from sim_hw.machine.disk import Disk
 from sim_hw.machine.faults import FaultPlan, PlannedFault
 from sim_hw.machine.loop import VirtualLoop
 from sim_hw.machine.platform import SimPlatform
+from sim_hw.machine.simulated_devices import SimEps, SimGovernor, SimHeater, SimThermometer
 from sim_hw.world.world import World, WorldConfig
 from tests.serving import no_upload, serve
 

@@ -22,7 +22,7 @@ from flight.link.pus import PusTc, PusTm
 from flight.link.time_code import TIME_NS_MAX
 from flight.services.automation import schedule_declarations as st11
 from flight.services.automation import sequence_declarations as st21
-from flight.services.automation.held import HolderParts, request_key
+from flight.services.automation.held_commands import HolderParts, request_key
 from flight.services.automation.schedule import Schedule
 from flight.services.automation.schedule_store import Activity
 from flight.services.automation.sequences import Sequences

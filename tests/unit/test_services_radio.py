@@ -12,8 +12,8 @@ from flight.core.nanoseconds import ns
 from flight.core.scheduler import Scheduler
 from flight.link.coding.cltu import encode_cltu
 from flight.link.pus import PusTc, PusTm
-from flight.link.stack import FlightLink
 from flight.link.tc.tc_frame import TcFrame
+from flight.link.tm_tc_stack import FlightLink
 from flight.services.radio.radio import RadioLink
 from hal.base import HalError
 from sim_hw.machine.loop import VirtualLoop

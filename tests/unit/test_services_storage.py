@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flight.core.nanoseconds import NS
-from flight.services.health import storage
+from flight.services.health import storage_status
 from flight.services.recorder.recorder import Recorder, RecorderConfig
 from flight.store.quota import Share, SharedStorage
 from flight.store.vault import Vault
@@ -30,15 +30,15 @@ class Board:
         self.loop = VirtualLoop()
         self.disk = Disk(Random(1), capacity_octets=disk_octets)
         config = RecorderConfig(store=(small("one", services=(1,), capacity_octets=400_000), small("two")))
-        self.shared = SharedStorage(self.disk.boot(self.loop), storage.shares(config.capacity_octets * 5 // 4))
-        self.vault = Vault(self.shared.user(storage.VAULT))
-        self.recorder = Recorder(config, self.shared.user(storage.RECORDER), self.vault)
-        self.shared.user(storage.RECORDER).on_pressure(self.recorder.give_up)
-        self.status = storage.StorageStatus(self.shared, self.vault, self.recorder)
+        self.shared = SharedStorage(self.disk.boot(self.loop), storage_status.shares(config.capacity_octets * 5 // 4))
+        self.vault = Vault(self.shared.user(storage_status.VAULT))
+        self.recorder = Recorder(config, self.shared.user(storage_status.RECORDER), self.vault)
+        self.shared.user(storage_status.RECORDER).on_pressure(self.recorder.give_up)
+        self.status = storage_status.StorageStatus(self.shared, self.vault, self.recorder)
 
     def shown(self) -> dict[str, Any]:
         """The newest report as the ground sees it."""
-        (structure,) = storage.declare(APID).structures
+        (structure,) = storage_status.declare(APID).structures
         sample = self.status.sample()
         octets = structure.layout.encode([sample[one.name] for one in structure.fields])
         return dict(zip((one.name for one in structure.fields), structure.layout.decode(octets), strict=True))
@@ -50,7 +50,7 @@ def test_every_field_shows_what_it_is_named_after_and_wraps_at_its_width(wraps: 
     board, fresh = Board(), count(1_000_003, 1_009)
     beyond = wraps << 32
     users = board.shared.users
-    medium, vault, recorder = users[storage.VAULT].counters, board.vault, users[storage.RECORDER].usage
+    medium, vault, recorder = users[storage_status.VAULT].counters, board.vault, users[storage_status.RECORDER].usage
     right: dict[str, Any] = {name: next(fresh) for name in ("commits", "failures", "refused")}
     medium.commits, medium.failures = right["commits"] + beyond, right["failures"] + beyond
     of_users = {user.name: next(fresh) for user in users.values()}
@@ -60,7 +60,7 @@ def test_every_field_shows_what_it_is_named_after_and_wraps_at_its_width(wraps: 
     medium.octets, medium.flash_octets = next(fresh) + beyond, 4 * (next(fresh) + beyond)
     medium.commit_last_ns, medium.commit_max_ns = 4_000_000, 250_000_000
     recorder.held_octets, recorder.yielded_octets = next(fresh) + beyond, next(fresh) + beyond
-    users[storage.VAULT].usage.held_octets = 77_777
+    users[storage_status.VAULT].usage.held_octets = 77_777
     right["free_octets"] = 4_000_000 - 77_777  # its quota, on a larger medium
     for name in ("commits", "checkpoints", "checkpoint_faults"):
         right[f"vault_{name}"] = next(fresh)
@@ -112,11 +112,11 @@ def test_the_recorder_gives_way_to_what_was_acknowledged() -> None:
 
 def test_the_guide_says_who_may_hold_how_much() -> None:
     (section,) = re.findall(r"\n## `\[storage\]`\n(.*?)\n```toml", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
-    shares = storage.shares(123)
-    vault, boot = shares.pop(storage.VAULT), shares.pop(storage.BOOT)
+    shares = storage_status.shares(123)
+    vault, boot = shares.pop(storage_status.VAULT), shares.pop(storage_status.BOOT)
     assert (
         f"| `vault` | commands, schedule, parameters | {vault.quota_octets:,} | {vault.priority} |\n"
         f"| `boot` | the boot record | {boot.quota_octets:,} | {boot.priority} |\n"
         "| `recorder` | packet stores | what they need | 1 |\n"
     ) in section
-    assert shares == {storage.RECORDER: Share(123, 1)}
+    assert shares == {storage_status.RECORDER: Share(123, 1)}

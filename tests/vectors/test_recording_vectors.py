@@ -14,7 +14,7 @@ import pytest
 from flight.core.errors import OrbitnodeError
 from ground.recording.definition import PacketDefinition
 from ground.recording.definitions.csv_fields import csv_definition
-from ground.recording.definitions.read import DefinitionsByApid, read_definition
+from ground.recording.definitions.definition_files import DefinitionsByApid, read_definition
 from ground.recording.packet_batch import PacketBatch
 from ground.recording.table import Column, Table
 from tests.recording_batches import batch_by_length, batch_of, value, values

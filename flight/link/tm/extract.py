@@ -17,7 +17,7 @@ and the search resumes at the next first header pointer: only packets with octet
 # Near 0 the master count is at least the channel's, for it counts that channel's frames as well. A gap in the channel
 # that is larger than the gap of all channels together cannot be lost frames; nor is it likely that both counts come to
 # lie near 0 after so many lost frames. If a restart is taken for a gap, only a count is wrong. If a gap is taken for a
-# restart, the ground gives up commands that are under way (ground/link/session.py). So a restart is not assumed
+# restart, the ground gives up commands that are under way (ground/link/tm_tc_session.py). So a restart is not assumed
 # lightly.
 #
 # ground/recording takes frames apart in C by the same rules (flight/kernels/frames.c, ADR 0016); a property test holds

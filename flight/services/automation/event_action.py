@@ -41,7 +41,7 @@ from flight.core.nanoseconds import ns
 from flight.core.scheduler import SchedulerFull
 from flight.core.task import Task
 from flight.link.pus import PusTc
-from flight.services.automation.held import HolderParts, check_held, once, stored
+from flight.services.automation.held_commands import HolderParts, check_held, once, stored
 from flight.services.reporting.row_report import RowReport
 from flight.services.settings.foreign_rows import ForeignRows
 

@@ -18,8 +18,8 @@ from flight.contract.fields import FieldError, Value
 from flight.core.config import Fault, suggestion
 from flight.core.errors import OrbitnodeError, SetupError
 from flight.link.pus import PusTc
-from flight.link.request_source import GROUND_SEQ_COUNTS, ON_BOARD_SOURCE, ON_BOARD_STEPS_MAX
-from flight.services.automation.held import HOLDERS
+from flight.link.sequence_count_ranges import GROUND_SEQ_COUNTS, ON_BOARD_SOURCE, ON_BOARD_STEPS_MAX
+from flight.services.automation.held_commands import HOLDERS
 from flight.services.automation.sequence_declarations import SequenceConfig, StepConfig
 
 Steps = tuple[tuple[int, bytes], ...]  # delay in ms, telecommand

@@ -31,7 +31,7 @@ from flight.contract.service import CommandHandler, Sampler, Service, ServiceTas
 from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import SchedulerFull
 from flight.core.task import Task
-from flight.services.automation.held import HolderParts, once, stored
+from flight.services.automation.held_commands import HolderParts, once, stored
 from flight.services.automation.schedule_activities import ActivityCommands
 from flight.services.automation.schedule_declarations import ScheduleConfig, declare
 from flight.services.automation.schedule_gates import GateCommands

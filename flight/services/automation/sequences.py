@@ -33,7 +33,7 @@ from flight.core.nanoseconds import NS
 from flight.core.scheduler import SchedulerFull
 from flight.core.task import Task
 from flight.link.pus import PusTc
-from flight.services.automation.held import HolderParts, check_held, once, stored
+from flight.services.automation.held_commands import HolderParts, check_held, once, stored
 from flight.services.automation.mission_sequences import Steps
 from flight.services.automation.sequence_declarations import (
     DELAY_MAX_S,

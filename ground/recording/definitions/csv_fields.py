@@ -37,7 +37,7 @@ from ground.recording.definitions.parameters import (
     Parameter,
     half_float,
 )
-from ground.recording.definitions.program import PACKET_BITS_MAX
+from ground.recording.definitions.walk_builder import PACKET_BITS_MAX
 from ground.recording.table import ColumnKind
 
 COLUMNS = ("name", "data_type", "bit_length")

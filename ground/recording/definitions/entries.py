@@ -1,6 +1,6 @@
 """Packets as definitions describe them: entries one behind the other, in containers that extend one another.
 
-All forms of definition files become this; `ground.recording.definitions.program` turns it into a walk.
+All forms of definition files become this; `ground.recording.definitions.walk_builder` turns it into a walk.
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ from ground.recording.definitions.entries import Container, Entry, From, Group, 
 from ground.recording.definitions.file_pdus import FILE_PDU, file_pdus
 from ground.recording.definitions.packet_tree import PacketTree
 from ground.recording.definitions.parameters import BlankEncoding, NumberEncoding, OctetsEncoding, Parameter
-from ground.recording.definitions.program import Node
 from ground.recording.definitions.state import Damage, State
+from ground.recording.definitions.walk_builder import Node
 from ground.recording.packet_batch import PacketBatch
 from ground.recording.table import ColumnKind, Table, TimeScale
 from ground.telemetry.columns import PACKET_TIME

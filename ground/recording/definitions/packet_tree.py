@@ -28,9 +28,9 @@ from ground.recording.definition import DecodedBatch
 from ground.recording.definitions.entries import Container
 from ground.recording.definitions.operations import finish
 from ground.recording.definitions.parameters import NumberEncoding
-from ground.recording.definitions.program import Node, built, column_names
 from ground.recording.definitions.ragged import take
 from ground.recording.definitions.state import Damage, Slot, State
+from ground.recording.definitions.walk_builder import Node, built, column_names
 from ground.recording.packet_batch import PacketBatch
 from ground.recording.table import Column, Table
 

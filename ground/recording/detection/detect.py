@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from ground.recording.detection.finding import Finding
 from ground.recording.detection.frame_evidence import find_frames
-from ground.recording.detection.magic import known_file
+from ground.recording.detection.known_files import known_file
 from ground.recording.detection.packet_evidence import find_encapsulation, find_packets
 from ground.recording.detection.unit_evidence import find_units
 from ground.recording.streams.account import counted

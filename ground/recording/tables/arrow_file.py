@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from flight.core.errors import SetupError
 from ground.recording.table import Column, ColumnKind
-from ground.recording.tables.cells import NO_INSTANT, has_value, instants_of, native, rows_together, texts_of
+from ground.recording.tables.column_values import NO_INSTANT, has_value, instants_of, native, rows_together, texts_of
 from ground.recording.tables.file_names import DistinctNames
 
 

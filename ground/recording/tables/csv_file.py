@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from flight.text.plain_text import plain
 from ground.recording.table import Column, ColumnKind
-from ground.recording.tables.cells import NO_INSTANT, instants_of, native, pieces_of, rows_together, texts_of
+from ground.recording.tables.column_values import NO_INSTANT, instants_of, native, pieces_of, rows_together, texts_of
 from ground.recording.tables.file_names import DistinctNames
 from ground.spreadsheet import guarded
 

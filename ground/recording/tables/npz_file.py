@@ -28,7 +28,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ground.recording.table import Column
-from ground.recording.tables.cells import has_value, instants_of, native, rows_together
+from ground.recording.tables.column_values import has_value, instants_of, native, rows_together
 from ground.recording.tables.file_names import DistinctNames
 
 _COPIED_OCTETS = 1 << 20  # moved into the archive at a time

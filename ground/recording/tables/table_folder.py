@@ -25,7 +25,7 @@ from typing import Self
 from flight.core.errors import OrbitnodeError, reason_of
 from ground.recording.table import Column, Table
 from ground.recording.tables.arrow_file import ArrowFile, require_arrow
-from ground.recording.tables.cells import copied, joined, octets_of
+from ground.recording.tables.column_values import copied, joined, octets_of
 from ground.recording.tables.csv_file import CsvFile
 from ground.recording.tables.file_names import DistinctNames, table_file_name
 from ground.recording.tables.npz_file import NpzFile

@@ -26,7 +26,7 @@ from ground.recording.definitions.parameters import (
     reversed_bits,
     sign_magnitude,
 )
-from ground.recording.definitions.program import PACKET_BITS_MAX
+from ground.recording.definitions.walk_builder import PACKET_BITS_MAX
 from ground.recording.definitions.xtce.match_criteria import amount, criterion
 from ground.recording.definitions.xtce.space_system import SpaceSystem
 from ground.recording.definitions.xtce.xml_tree import Element, shown

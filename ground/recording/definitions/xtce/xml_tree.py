@@ -2,7 +2,7 @@
 
 # XML from anybody is hostile until read. A document type declaration is refused, and with it every entity: XTCE needs
 # none, and entities are what lets a small file grow without end or reach for other files. Depth and number of elements
-# are bounded here, the size of the file by `ground.recording.definitions.read`.
+# are bounded here, the size of the file by `ground.recording.definitions.definition_files`.
 #
 # Namespaces are cut off: XTCE files have that of version 1.1 or 1.2, with a prefix or as default, or none at all, and
 # no element's meaning depends on it.

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ground.recording.table import Column, ColumnKind
-from ground.recording.tables.cells import NO_INSTANT, instants_of, native, pieces_of, rows_together, texts_of
+from ground.recording.tables.column_values import NO_INSTANT, instants_of, native, pieces_of, rows_together, texts_of
 
 Array = NDArray[Any]
 

@@ -1,4 +1,4 @@
-"""The ground's end of a link of kind "tm-tc", sans-IO: the mirror of flight.link.stack.
+"""The ground's end of a link of kind "tm-tc", sans-IO: the mirror of flight.link.tm_tc_stack.
 
 Down: units, decoded -> frames (length, error control, ids, repetition checked) -> packets and gaps; the CLCW of each
 frame goes to the AD service. Up: ground/link/ad_service.py, telecommand packets -> FOP-1 -> TC frames -> CLTUs.
@@ -21,10 +21,10 @@ from __future__ import annotations
 
 from collections import deque
 
-from flight.link.stack import LinkConfig
 from flight.link.tc.clcw import Clcw
 from flight.link.tm.extract import PacketExtractor, counts_from_zero
 from flight.link.tm.tm_frame import FrameError, TmFrame
+from flight.link.tm_tc_stack import LinkConfig
 from ground.link.actions import Action, Restarted
 from ground.link.ad_service import AdService
 from ground.link.frame_receiver import FrameReceiver

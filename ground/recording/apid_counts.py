@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ground.recording.packet_batch import NO_CHANNEL, PacketBatch
 from ground.recording.packet_times import TimeLooks
 from ground.recording.table import Table
-from ground.recording.tables.cells import NO_INSTANT, has_value, instants_of, native
+from ground.recording.tables.column_values import NO_INSTANT, has_value, instants_of, native
 
 _UNSEGMENTED = 3
 _SEQUENCE_FLAGS = 3
