@@ -46,10 +46,10 @@ from flight.services.automation.sequences import Sequences
 from flight.services.board import power, thermal
 from flight.services.board.power import Power, PowerConfig
 from flight.services.board.thermal import Thermal, ThermalConfig
-from flight.services.commanding import commands, connection_test, refusals, verification
+from flight.services.commanding import commands, ping, refusals, verification
 from flight.services.commanding.command_log import CommandLog
 from flight.services.commanding.commands import Commands, CommandsConfig
-from flight.services.commanding.connection_test import Ping
+from flight.services.commanding.ping import Ping
 from flight.services.commanding.refusals import Refusals
 from flight.services.commanding.verification import Verification
 from flight.services.files import outbox, uploads
@@ -516,7 +516,7 @@ ROSTER: tuple[ServiceRow, ...] = (
     ServiceRow(_build_verification, gives=(Verification,), declare=_own(verification.declare)),
     ServiceRow(_build_boot, gives=(BootRecord, Status), declare=_own(status.declare)),
     ServiceRow(_build_parameters, gives=(Parameters,), declare=_own(parameters.declare), vault_rows=("parameter",)),
-    ServiceRow(_build_ping, gives=(Ping,), declare=_own(connection_test.declare)),
+    ServiceRow(_build_ping, gives=(Ping,), declare=_own(ping.declare)),
     ServiceRow(_build_executive, gives=(Executive,), declare=_own(executive.declare)),
     ServiceRow(_build_storage_status, gives=(StorageStatus,), declare=_own(storage_status.declare)),
 )

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 CPU_RUNS = 5
 # An example of each kind of addition: its own files, and the word by which others name it.
 EXAMPLES = {
-    "a PUS service (ST[17], Ping)": ("flight/services/commanding/connection_test.py", "Ping"),
+    "a PUS service (ST[17], Ping)": ("flight/services/commanding/ping.py", "Ping"),
     "a kind of device (GOVERNOR)": ("", "GOVERNOR"),
     "a payload app (InferenceManager)": ("payloads/", "InferenceManager"),
 }
