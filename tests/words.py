@@ -14,12 +14,12 @@ from __future__ import annotations
 import ast
 import io
 import re
-import subprocess
 import sys
 import tokenize
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -112,51 +112,65 @@ class Figures:
         return 100.0 * self.comment_lines / self.code_lines if self.code_lines else 0.0
 
 
-def tracked_files() -> list[str]:
-    """All files under version control that hold words, by their path from the root; those not yet added as well."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    files = [file for file in sorted(set(listed.stdout.splitlines())) if file.endswith((".py", ".c", ".h", ".md"))]
-    return [file for file in files if file not in UNREAD and (ROOT / file).exists()]
+class Source:
+    """One file that holds words. What is made of its text is made once: trees and tokens take most of the time."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self.file = file
+        self.text = text
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        """The syntax tree of a Python file."""
+        return ast.parse(self.text)
+
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """All nodes of the tree."""
+        return list(ast.walk(self.tree))
+
+    @cached_property
+    def tokens(self) -> list[tokenize.TokenInfo]:
+        """The tokens of a Python file, comments among them."""
+        return list(tokenize.generate_tokens(io.StringIO(self.text).readline))
+
+    @cached_property
+    def comments(self) -> list[tuple[int, str]]:
+        """The comments of a Python file with their lines, without directives."""
+        return [
+            (token.start[0], token.string.lstrip("# ").rstrip())
+            for token in self.tokens
+            if token.type == tokenize.COMMENT and not _DIRECTIVE.match(token.string)
+        ]
 
 
-def comments_in(source: str) -> list[tuple[int, str]]:
-    """The comments of a Python file with their lines, directives left out."""
-    found = []
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT and not _DIRECTIVE.match(token.string):
-            found.append((token.start[0], token.string.lstrip("# ").rstrip()))
-    return found
+def sources(within: str = "") -> Iterator[Source]:
+    """Yield all files that hold words and whose path from the root begins with `within`."""
+    folders = (*PACKAGES, "tests", "docs")
+    paths = [*ROOT.glob("*.md"), *(path for folder in folders for path in (ROOT / folder).rglob("*"))]
+    for path in sorted(path for path in paths if path.suffix in {".py", ".c", ".h", ".md"}):
+        file = path.relative_to(ROOT).as_posix()
+        if file.startswith(within) and file not in UNREAD:
+            yield Source(file, path.read_text(encoding="utf-8"))
 
 
-def documented(tree: ast.Module) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Everything in a module that can have a docstring."""
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            yield node
-
-
-def count_lines(source: str, figures: Figures) -> None:
+def count_lines(source: Source, figures: Figures) -> None:
     """Add one file to `figures`. A line with code and a comment counts as both, a line of a docstring as neither."""
     code: set[int] = set()
     skipped = {tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER, tokenize.COMMENT}
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+    for token in source.tokens:
         if token.type not in skipped:
             code.update(range(token.start[0], token.end[0] + 1))
-    for node in documented(ast.parse(source)):
-        if ast.get_docstring(node, clean=False) is not None:
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in source.nodes:
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
             first = node.body[0]
             code.difference_update(range(first.lineno, (first.end_lineno or first.lineno) + 1))
     figures.code_lines += len(code)
-    figures.comment_lines += len({line for line, text in comments_in(source) if text})
+    figures.comment_lines += len({line for line, text in source.comments if text})
 
 
-def undocumented(file: str, source: str) -> Iterator[Finding]:
+def undocumented(source: Source) -> Iterator[Finding]:
     """Public modules, classes, functions and methods without a docstring. Dunder methods do what the language says."""
 
     def walk(node: ast.AST, prefix: str) -> Iterator[Finding]:
@@ -165,21 +179,20 @@ def undocumented(file: str, source: str) -> Iterator[Finding]:
                 if child.name.startswith("_"):
                     continue
                 if ast.get_docstring(child) is None:
-                    yield Finding("public name without a docstring", file, child.lineno, f"{prefix}{child.name}")
+                    yield Finding("public name without a docstring", source.file, child.lineno, f"{prefix}{child.name}")
                 if isinstance(child, ast.ClassDef):
                     yield from walk(child, f"{prefix}{child.name}.")
             elif isinstance(child, (ast.If, ast.Try)):
                 yield from walk(child, prefix)
 
-    tree = ast.parse(source)
-    if ast.get_docstring(tree) is None and not file.endswith("__init__.py"):
-        yield Finding("public name without a docstring", file, 1, "the module")
-    yield from walk(tree, "")
+    if ast.get_docstring(source.tree) is None and not source.file.endswith("__init__.py"):
+        yield Finding("public name without a docstring", source.file, 1, "the module")
+    yield from walk(source.tree, "")
 
 
-def empty_names(file: str, source: str) -> Iterator[Finding]:
+def empty_names(source: Source) -> Iterator[Finding]:
     """Names given in a Python file that say nothing."""
-    for node in ast.walk(ast.parse(source)):
+    for node in source.nodes:
         name, line = None, getattr(node, "lineno", 0)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             name = node.name
@@ -189,18 +202,16 @@ def empty_names(file: str, source: str) -> Iterator[Finding]:
             name = node.id
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             name = node.attr
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            continue
         if name is not None and name.strip("_") in EMPTY_NAMES:
-            yield Finding("name that says nothing", file, line, name)
+            yield Finding("name that says nothing", source.file, line, name)
 
 
-def texts_in(file: str, source: str) -> Iterator[tuple[int, str]]:
+def texts_in(source: Source) -> Iterator[tuple[int, str]]:
     """The words of a file, each text with the line at which it begins. Comments on consecutive lines are one text."""
-    if file.endswith(".py"):
+    if source.file.endswith(".py"):
         block: list[str] = []
         first = last = 0
-        for line, text in comments_in(source):
+        for line, text in source.comments:
             if block and line != last + 1:
                 yield first, "\n".join(block)
                 block = []
@@ -211,7 +222,7 @@ def texts_in(file: str, source: str) -> Iterator[tuple[int, str]]:
         if block:
             yield first, "\n".join(block)
         inside: set[int] = set()
-        for node in ast.walk(ast.parse(source)):
+        for node in source.nodes:
             if isinstance(node, ast.JoinedStr):
                 inside.update(id(value) for value in node.values)
                 yield (
@@ -220,19 +231,19 @@ def texts_in(file: str, source: str) -> Iterator[tuple[int, str]]:
                 )
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
                 yield node.lineno, node.value
-    elif file.endswith(".md"):
-        yield 1, _FENCE.sub(lambda fence: "\n" * fence[0].count("\n"), source)
+    elif source.file.endswith(".md"):
+        yield 1, _FENCE.sub(lambda fence: "\n" * fence[0].count("\n"), source.text)
     else:
-        for comment in re.finditer(r"/\*(.*?)\*/", source, re.DOTALL):
-            yield source.count("\n", 0, comment.start()) + 1, re.sub(r"\n\s*\*", "\n", comment[1])
+        for comment in re.finditer(r"/\*(.*?)\*/", source.text, re.DOTALL):
+            yield source.text.count("\n", 0, comment.start()) + 1, re.sub(r"\n\s*\*", "\n", comment[1])
 
 
-def phrases(file: str, source: str) -> Iterator[Finding]:
+def phrases(source: Source) -> Iterator[Finding]:
     """Turns of phrase that stand in the way."""
-    if _GENERATED in source[:200]:
+    if _GENERATED in source.text[:200]:
         return
     seen = set()
-    for line, text in texts_in(file, source):
+    for line, text in texts_in(source):
         if text in LEFT_FOR_THE_DICTIONARY:
             continue
         for kind, pattern in PHRASES.items():
@@ -243,22 +254,19 @@ def phrases(file: str, source: str) -> Iterator[Finding]:
                 quote = " ".join(text[max(0, match.start() - 30) : match.end() + 30].split())
                 if (kind, quote) not in seen:
                     seen.add((kind, quote))
-                    yield Finding(kind, file, at, quote)
+                    yield Finding(kind, source.file, at, quote)
 
 
 def measure(within: str = "") -> tuple[Figures, list[Finding]]:
     """Read all files whose path begins with `within`."""
     figures = Figures()
     findings: list[Finding] = []
-    for file in tracked_files():
-        if not file.startswith(within):
-            continue
-        source = (ROOT / file).read_text(encoding="utf-8")
-        if file.endswith(".py") and file.startswith(PACKAGES):
+    for source in sources(within):
+        if source.file.endswith(".py") and source.file.startswith(PACKAGES):
             count_lines(source, figures)
-            findings.extend(undocumented(file, source))
-            findings.extend(empty_names(file, source))
-        findings.extend(phrases(file, source))
+            findings.extend(undocumented(source))
+            findings.extend(empty_names(source))
+        findings.extend(phrases(source))
     return figures, findings
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.words import Figures, count_lines, empty_names, measure, phrases, undocumented
+from tests.words import Figures, Source, count_lines, empty_names, measure, phrases, undocumented
 
 COMMENTS_PER_100_MIN = 8.0
 
@@ -33,8 +33,8 @@ def test_the_words_are_plain() -> None:
 def test_a_phrase_is_found(text: str) -> None:
     for file, source in (("a.py", f'"""{text}"""\n'), ("a.py", f"x = 1  # {text.splitlines()[0]}\n"), ("a.md", text)):
         if "\n" not in text or not source.startswith("x"):
-            assert list(phrases(file, source)), (file, source)
-    assert list(phrases("a.h", f"/* {text} */"))
+            assert list(phrases(Source(file, source))), (file, source)
+    assert list(phrases(Source("a.h", f"/* {text} */")))
 
 
 @pytest.mark.parametrize(
@@ -51,22 +51,24 @@ def test_a_phrase_is_found(text: str) -> None:
     ],
 )
 def test_plain_english_is_let_alone(text: str) -> None:
-    assert list(phrases("a.md", text)) == []
+    assert list(phrases(Source("a.md", text))) == []
 
 
 def test_a_public_name_without_a_docstring_is_found() -> None:
     source = (
         '"""M."""\nclass Shown:\n    """Yes."""\n    def told(self): ...\n    def _hidden(self): ...\ndef bare(): ...\n'
     )
-    assert [found.quote for found in undocumented("a.py", source)] == ["Shown.told", "bare"]
+    assert [found.quote for found in undocumented(Source("a.py", source))] == ["Shown.told", "bare"]
 
 
 def test_a_name_that_says_nothing_is_found() -> None:
     source = "for one in []: pass\ndef _do(left, frame): self.made = 1\n"
-    assert sorted(found.quote for found in empty_names("a.py", source)) == ["_do", "left", "made", "one"]
+    assert sorted(found.quote for found in empty_names(Source("a.py", source))) == ["_do", "left", "made", "one"]
 
 
 def test_comments_are_counted_per_line_of_code_and_directives_are_none() -> None:
     figures = Figures()
-    count_lines('"""Words."""\n# why\nx = 1  # reason\ny = 2  # noqa: F841\n\nz = (\n    3\n)\n', figures)
+    count_lines(
+        Source("a.py", '"""Words."""\n# why\nx = 1  # reason\ny = 2  # noqa: F841\n\nz = (\n    3\n)\n'), figures
+    )
     assert (figures.code_lines, figures.comment_lines) == (5, 2)
