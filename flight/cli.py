@@ -176,6 +176,11 @@ def _front_parser(commands: dict[str, Command], with_help: bool) -> argparse.Arg
 def _execute(argv: Sequence[str], streams: ExitStack) -> int:
     commands = installed_commands()
     chosen = commands.get(argv[0]) if argv else None
+    if chosen is None and argv and not argv[0].startswith("-"):
+        from flight.core.config import suggestion  # a command line that is right does without
+
+        front = Parser(prog="orbitnode", usage="orbitnode [-h] [--version] COMMAND ...")
+        front.error(f"unknown command {argv[0]!r}, {suggestion(argv[0], commands)}")
     if chosen is None:
         parser = _front_parser(commands, with_help=True)
         parser.parse_args(argv)

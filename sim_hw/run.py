@@ -276,7 +276,7 @@ def _orbits(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value <= _ORBITS_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of orbits above 0, {_ORBITS_MAX:g} at most")
+        raise argparse.ArgumentTypeError(f"{text!r} should be a number above 0, at most {_ORBITS_MAX:,g}")
     return value
 
 

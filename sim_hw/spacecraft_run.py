@@ -260,7 +260,7 @@ def _device_fault(key: str, url: str) -> str:
         return "a real device; `orbitnode run` flies simulated ones, such as sim:NAME"
     known = ADDRESSES.get(key, (address,))
     if scheme == "sim" and address not in known:
-        return f"not a simulated device, have {', '.join(f'sim:{name}' for name in known)}"
+        return f"not a simulated device, known: {', '.join(f'sim:{name}' for name in known)}"
     return ""
 
 

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _limit(text: str) -> int:
     if not (text.isdecimal() and len(text) <= _LIMIT_DIGITS and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on, of {_LIMIT_DIGITS} digits at most")
+        raise argparse.ArgumentTypeError(f"{text!r} should be a whole number from 1 to {10**_LIMIT_DIGITS - 1:,}")
     return int(text)
 
 

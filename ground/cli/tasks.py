@@ -88,7 +88,7 @@ def choose(tasks: Sequence[dict[str, Any]], sort: str, name: str) -> list[dict[s
     if name:
         found = [task for task in tasks if task["task"] == name]
         if not found:
-            raise OrbitnodeError(f"no task {name!r}, have {', '.join(sorted({str(task['task']) for task in tasks}))}")
+            raise OrbitnodeError(f"no task {name!r}, known: {', '.join(sorted({str(task['task']) for task in tasks}))}")
         return found
     return sorted(tasks, key=SORTS[sort], reverse=True)
 

@@ -58,7 +58,7 @@ def choices(name: str, known: Sequence[str]) -> str:
     if not known:
         return "there is none"
     more = f" and {len(known) - _LISTED_MAX} more" if len(known) > _LISTED_MAX else ""
-    return f"have {', '.join(sorted(known)[:_LISTED_MAX])}{more}"
+    return f"known: {', '.join(sorted(known)[:_LISTED_MAX])}{more}"
 
 
 def check_packet_name(dictionary: Dictionary, name: str) -> None:

@@ -24,7 +24,7 @@ def chosen_link(mission: Mission, name: str) -> LinkSection:
     for link in mission.links:
         if name in ("", link.name):
             return link
-    raise SetupError(f"no link {name!r} in {mission.path}, have {', '.join(link.name for link in mission.links)}")
+    raise SetupError(f"no link {name!r} in {mission.path}, known: {', '.join(link.name for link in mission.links)}")
 
 
 def listened_links(mission: Mission, own: LinkSection) -> tuple[LinkSection, ...]:

@@ -49,7 +49,7 @@ class Archive(ArchiveFile):
         if not name and len(nodes) == 1:
             return self._view(nodes[0])
         wrong = f"no node {name!r}" if name else "which node? name one"
-        raise OrbitnodeError(f"archive {self.path}: {wrong}, have {', '.join(nodes) or 'none'}")
+        raise OrbitnodeError(f"archive {self.path}: {wrong}, known: {', '.join(nodes) or 'none'}")
 
     def _view(self, name: str) -> NodeArchive:
         ((number,),) = self.query("SELECT id FROM nodes WHERE name = ?", (name,))

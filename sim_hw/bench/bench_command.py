@@ -30,6 +30,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from statistics import median
 
+from flight.core.config import suggestion
 from flight.core.errors import OrbitnodeError, SetupError, UsageError
 from flight.core.nanoseconds import NS
 from flight.text.plain_text import json_text, plain
@@ -215,8 +216,7 @@ def choose(benches: Sequence[Measured], names: Sequence[str]) -> list[Measured]:
     """Return those whose name starts with one of `names`, or all without any; raises UsageError for an unknown one."""
     for name in names:
         if not any(bench.name.startswith(name) for bench in benches):
-            known = ", ".join(sorted({bench.name for bench in benches}))
-            raise UsageError(f"no benchmark {name!r}, have {known}")
+            raise UsageError(f"no benchmark {name!r}, {suggestion(name, {bench.name for bench in benches})}")
     return [bench for bench in benches if not names or any(bench.name.startswith(name) for name in names)]
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from flight.core.config import suggestion
 from flight.core.errors import OrbitnodeError, UsageError
 from flight.core.nanoseconds import NS
 
@@ -50,10 +51,10 @@ class PlannedFault:
         except ValueError:
             at_s = -1.0  # as wrong as a negative one
         # 1e9 s is beyond every run, and keeps nan and inf out.
-        if kind not in KINDS or not at or not 0 <= at_s < 1e9 or (colon and not node):
-            raise UsageError(
-                f"fault {text!r} is not KIND@SECONDS or NODE:KIND@SECONDS with KIND one of {', '.join(KINDS)}"
-            )
+        if not at or not 0 <= at_s < 1e9 or (colon and not node):
+            raise UsageError(f"fault {text!r}: should be KIND@SECONDS or NODE:KIND@SECONDS, such as power-cut@600")
+        if kind not in KINDS:
+            raise UsageError(f"fault {text!r}: unknown kind {kind!r}, {suggestion(kind, KINDS)}")
         return cls(kind, at_s, node)
 
 
@@ -97,7 +98,7 @@ def fault_plans(faults: Sequence[PlannedFault], nodes: Sequence[str], end_s: flo
     plans: dict[str, list[PlannedFault]] = {node: [] for node in nodes}
     for fault in faults:
         if fault.node and fault.node not in nodes:
-            raise OrbitnodeError(f"fault '{fault}': no spacecraft {fault.node!r} flies, have {', '.join(nodes)}")
+            raise OrbitnodeError(f"fault '{fault}': no spacecraft {fault.node!r} flies, known: {', '.join(nodes)}")
         if fault.at_s >= end_s:
             raise OrbitnodeError(f"fault '{fault}': the run ends at {end_s:g} s, nothing happens after that")
         own = replace(fault, node="")  # a plan knows its spacecraft, and `first:x@1` is the same fault as `x@1`

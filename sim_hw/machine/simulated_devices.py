@@ -174,5 +174,5 @@ def open_radio(address: str, host: Host, _rate_bps: int) -> Radio:
     """Open `sim:NAME`, a modem that the run has put on the air; its rate is the channel's. Raises HalError."""
     radios = _simulator(host, address).radios
     if address not in radios:
-        raise HalError(f"sim:{address}: no such modem on the air, have {', '.join(sorted(radios)) or 'none'}")
+        raise HalError(f"sim:{address}: no such modem on the air, known: {', '.join(sorted(radios)) or 'none'}")
     return radios[address]

@@ -249,7 +249,7 @@ class Orbit:
         code, position, _ = self._satellite.sgp4(self._jd_day, self._jd_frac + t_ns / DAY_NS)
         if code:
             raise OrbitnodeError(f"orbit: SGP4 error {code} at {self.utc(t_ns):%Y-%m-%dT%H:%M:%SZ}, "
-                                 "elements nearer to the start of the run would be right")  # fmt: skip
+                                 "take elements of an epoch nearer to the start of the run")  # fmt: skip
         x, y, z = position
         return x, y, z
 

@@ -164,7 +164,7 @@ class PowerSystem:
         """Switch a load. Raises HalError if the name is unknown, or to switch off the base load."""
         self._known(name)
         if name == "base" and not on:
-            raise HalError("load base has no switch, have payload, radio, heater")
+            raise HalError("load base has no switch, known: payload, radio, heater")
         self._on[name] = on
 
     def switched_on(self, name: str) -> bool:
@@ -179,7 +179,7 @@ class PowerSystem:
 
     def _known(self, name: str) -> None:
         if name not in self._load_w:
-            raise HalError(f"unknown load {name!r}, have {', '.join(LOADS)}")
+            raise HalError(f"unknown load {name!r}, known: {', '.join(LOADS)}")
 
     def advance(self, dt_s: float, sun_frac: float) -> None:
         """Let `dt_s` seconds pass with the array at `sun_frac` (0 .. 1) of its peak."""

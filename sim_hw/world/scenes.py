@@ -199,7 +199,7 @@ class FolderSource:
     def tile(self, number: int) -> Tile:
         """Read tile `number`; raises OrbitnodeError as `TileSource.tile`."""
         if not 0 <= number < len(self._entries):
-            raise OrbitnodeError(f"{self.folder}: no tile {number}, have 0 .. {len(self._entries) - 1}")
+            raise OrbitnodeError(f"{self.folder}: no tile {number}, known: 0 .. {len(self._entries) - 1}")
         entry = self._entries[number]
         if entry.row is None:
             return _read_npz(entry.path)
@@ -242,7 +242,7 @@ def _guard(path: Path, read: Callable[[], T]) -> T:
         raise
     except _DAMAGE as error:
         what = str(error) or type(error).__name__
-        raise OrbitnodeError(f"{path}: cannot be read ({what}), a whole {path.suffix} file would be right") from None
+        raise OrbitnodeError(f"{path}: cannot be read ({what}); should be a whole {path.suffix} file") from None
 
 
 def _npy_head(path: Path, name: str, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -252,7 +252,7 @@ def _npy_head(path: Path, name: str, stream: IO[bytes]) -> tuple[tuple[int, ...]
         return np.lib.format.read_array_header_1_0(stream)
     if version == (2, 0):
         return np.lib.format.read_array_header_2_0(stream)
-    raise OrbitnodeError(f"{path}: {name} is in .npy format {version}, 1.0 or 2.0 would be right")
+    raise OrbitnodeError(f"{path}: {name} is in .npy format {version}, should be 1.0 or 2.0")
 
 
 def _npz_member(path: Path, archive: zipfile.ZipFile, name: str, right: str,
@@ -267,7 +267,7 @@ def _npz_member(path: Path, archive: zipfile.ZipFile, name: str, right: str,
             if dtype.kind == "f" and octets <= _SCENE_OCTETS_MAX:
                 nan = f" with {np.isnan(np.frombuffer(stream.read(octets), dtype)).sum()} NaN"
             found = f"{dtype.name} {' x '.join(map(str, shape)) or 'scalar'}{nan}"
-            raise OrbitnodeError(f"{path}: {name} is {found}, {right} would be right")
+            raise OrbitnodeError(f"{path}: {name} is {found}, should be {right}")
         if not with_data:
             return np.empty(0, dtype)
         samples = stream.read(octets)
@@ -284,7 +284,7 @@ def _open_npz(path: Path, with_data: bool) -> tuple[NDArray[Any], NDArray[Any] |
         names = archive.namelist()
         right = "uint16 256 x 256 x 6 (rows, columns, 4 or more bands)"
         if "refl.npy" not in names:
-            raise OrbitnodeError(f"{path}: holds no array `refl`, {right} would be right")
+            raise OrbitnodeError(f"{path}: holds no array `refl`, which should be {right}")
         refl = _npz_member(path, archive, "refl", right, _fits_refl, with_data)
         if "label.npy" not in names:
             return refl, None
@@ -302,7 +302,7 @@ def _fits_label(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
 def _read_npz(path: Path) -> Tile:
     refl, label = _guard(path, lambda: _open_npz(path, with_data=True))
     if label is not None and label.max() > _SHADOW:
-        raise OrbitnodeError(f"{path}: label goes up to {label.max()}, 0 clear, 1 cloud, 2 shadow would be right")
+        raise OrbitnodeError(f"{path}: label goes up to {label.max()}, should be 0 clear, 1 cloud or 2 shadow")
     return Tile(np.ascontiguousarray(refl[:, :, :BANDS].transpose(2, 0, 1)), label, path.name)
 
 
@@ -336,7 +336,7 @@ def _tiff_layout(path: Path, file: Any) -> tuple[bool, int, int]:
         codec = getattr(page.compression, "name", page.compression)
         remedy = f"pip install imagecodecs, or gdal_translate -co COMPRESS=DEFLATE {path.name} new.tif"
         raise OrbitnodeError(f"{path}: is compressed with {codec}, which needs imagecodecs: {remedy}") from None
-    right = "uint16 reflectance x 10,000 of 4 or more bands in one image, 256 x 256 or larger, would be right"
+    right = "should be uint16 reflectance x 10,000 of 4 or more bands in one image, 256 x 256 or larger"
     found = f"{page.dtype} {' x '.join(map(str, shape))} ({axes})"
     if len(shape) != 3 or page.dtype is None or page.dtype.newbyteorder("=") != np.uint16:
         raise OrbitnodeError(f"{path}: is {found}, {right}")

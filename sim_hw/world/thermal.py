@@ -89,7 +89,7 @@ class ThermalSystem:
 
     def _known(self, node: str) -> None:
         if node not in NODES:
-            raise HalError(f"unknown temperature sensor {node!r}, have {', '.join(NODES)}")
+            raise HalError(f"unknown temperature sensor {node!r}, known: {', '.join(NODES)}")
 
     def environment_w(self, sun_frac: float) -> float:
         """Return the heat in watts that the radiator takes in from Earth and Sun."""

@@ -139,7 +139,7 @@ def test_tasks_are_ordered_and_found_by_name() -> None:
     assert [t["task"] for t in choose(tasks, "cpu", "")] == ["control", "other"]
     assert [t["task"] for t in choose(tasks, "worst", "")] == ["control", "other"]
     assert choose(tasks, "late", "other")[0]["task"] == "other"
-    with pytest.raises(OrbitnodeError, match="no task 'x', have control, other"):
+    with pytest.raises(OrbitnodeError, match="no task 'x', known: control, other"):
         choose(tasks, "cpu", "x")
 
 

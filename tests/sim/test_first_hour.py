@@ -87,7 +87,7 @@ def test_the_default_script_fits_a_mission_with_an_app_and_modes_of_its_own(fold
     [
         (
             "await operator.send('submit_job')",
-            "procedure.py:2: unknown command 'submit_job', have abort_all_sequences, ",
+            "procedure.py:2: unknown command 'submit_job', known: abort_all_sequences, ",
         ),
         ("operator.send('ping')", "procedure.py: line 2: operator.send('ping') was never awaited"),
         (

@@ -328,10 +328,10 @@ def test_what_a_fleet_does_not_have_is_said_in_one_line_before_the_last_run_is_r
         (["--mission", missions[0], "--mission", missions[0]], "are both of node 'first'", 1),
         (
             ["--mission", missions[0], "--mission", missions[1], "--fault", "third:power-cut@5"],
-            "fault 'third:power-cut@5': no spacecraft 'third' flies, have first, second",
+            "fault 'third:power-cut@5': no spacecraft 'third' flies, known: first, second",
             1,
         ),
-        (["--mission", missions[0], "--fault", ":power-cut@5"], "is not KIND@SECONDS or NODE:KIND@SECONDS", 2),
+        (["--mission", missions[0], "--fault", ":power-cut@5"], "should be KIND@SECONDS or NODE:KIND@SECONDS", 2),
     ):
         returned, printed, said = command_line(*command, *more)
         assert returned == code and printed == ""

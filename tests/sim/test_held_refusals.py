@@ -79,7 +79,7 @@ def test_groups_are_made_switched_and_given_up(bench: Bench) -> None:
     assert bench.do("create_groups", ((5, 1), (4, 1))) == (Failure.BAD_VALUE, "group 4 already exists")
     assert bench.do("create_groups", ((0, 1),)) == (Failure.BAD_VALUE, "group 0 already exists")
     for name in ("enable_groups", "disable_groups", "delete_groups"):
-        assert bench.do(name, ((3,), (6,))) == (Failure.BAD_VALUE, "no group 6, have 0, 3, 4, 255")
+        assert bench.do(name, ((3,), (6,))) == (Failure.BAD_VALUE, "no group 6, known: 0, 3, 4, 255")
     bench.do("report_groups")
     assert bench.rows("group_status") == [(0, 1), (3, 1), (4, 0), (255, 1)]
     assert bench.do("enable_groups", ((4,),)) is None and bench.do("disable_groups", ((3,), (255,))) is None
@@ -188,10 +188,10 @@ def test_sequences_are_refused_by_name_steps_and_room(bench: Bench) -> None:
         ("load_sequence", "new", tuple((0, bench.ping()) for _ in range(40))):
          (Failure.NO_ROOM, "681 octets, room for 600"),
         ("unload_sequence", "ours"): (Failure.BAD_VALUE, "sequence 'ours' is the mission's own"),
-        ("unload_sequence", "none"): (Failure.BAD_VALUE, "no sequence 'none', have ours"),
-        ("activate_sequence", "none"): (Failure.BAD_VALUE, "no sequence 'none', have ours"),
-        ("report_sequence", "none"): (Failure.BAD_VALUE, "no sequence 'none', have ours"),
-        ("abort_sequence", "none"): (Failure.BAD_VALUE, "no sequence 'none', have ours"),
+        ("unload_sequence", "none"): (Failure.BAD_VALUE, "no sequence 'none', known: ours"),
+        ("activate_sequence", "none"): (Failure.BAD_VALUE, "no sequence 'none', known: ours"),
+        ("report_sequence", "none"): (Failure.BAD_VALUE, "no sequence 'none', known: ours"),
+        ("abort_sequence", "none"): (Failure.BAD_VALUE, "no sequence 'none', known: ours"),
         ("abort_sequence", "ours"): (Failure.BAD_VALUE, "sequence 'ours' is not running"),
     }  # fmt: skip
     for (name, *values), why in refused.items():

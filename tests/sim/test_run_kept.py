@@ -372,7 +372,7 @@ def test_a_fault_that_is_planned_twice_at_one_instant_is_refused() -> None:
 
 @pytest.mark.parametrize("at", ["-1", "nan", "inf", "1e9", "", "soon"])
 def test_a_fault_at_no_time_of_a_run_is_wrong_use(at: str) -> None:
-    with pytest.raises(UsageError, match="is not KIND@SECONDS"):
+    with pytest.raises(UsageError, match="should be KIND@SECONDS"):
         PlannedFault.parse(f"power-cut@{at}")
 
 

@@ -93,7 +93,7 @@ def test_a_missed_floor_is_a_failure(benches: Path, capsys: pytest.CaptureFixtur
 
 
 def test_unknown_name_and_empty_folder(benches: Path) -> None:
-    with pytest.raises(UsageError, match="no benchmark 'swift', have quick, slow"):
+    with pytest.raises(UsageError, match="no benchmark 'swift', known: quick, slow"):
         run("swift")
     (benches / "bench_sums.py").unlink()
     with pytest.raises(bench_command.BenchError, match="part of the checkout"):

@@ -243,12 +243,12 @@ def test_every_row_has_a_node_and_every_index_begins_with_it(tmp_path: Path) -> 
 def test_a_reader_of_several_nodes_says_which(tmp_path: Path) -> None:
     path = tmp_path / "archive.db"
     with Archive(path) as archive:
-        with pytest.raises(OrbitnodeError, match=r"archive.db: which node\? name one, have none$"):
+        with pytest.raises(OrbitnodeError, match=r"archive.db: which node\? name one, known: none$"):
             archive.of()
         archive.enter(make())
         assert archive.of().name == make().mission
         archive.enter(other_node())
-        names = f"have {make().mission}, second$"
+        names = f"known: {make().mission}, second$"
         with pytest.raises(OrbitnodeError, match=r"archive.db: which node\? name one, " + names):
             archive.of()
         with pytest.raises(OrbitnodeError, match="archive.db: no node 'third', " + names):

@@ -209,7 +209,7 @@ def test_a_gap_or_a_double_in_the_command_table_is_found_at_boot(boot: Callable[
 @pytest.mark.parametrize(
     ("refused_in", "says"),
     [
-        ({"saef": "one"}, "commands.refused_in: no power mode saef, have safe, nominal"),
+        ({"saef": "one"}, "commands.refused_in: no power mode saef, known: safe, nominal"),
         ({"safe": "one tow"}, "no command tow, did you mean two?"),
         ({"safe": "two safe"}, "safe is urgent: it is admitted in every mode"),
         ({"saef": "tow"}, "no power mode saef, .*; no command tow"),

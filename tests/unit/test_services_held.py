@@ -619,9 +619,9 @@ def test_a_command_is_checked_before_it_is_accepted_and_anew_when_its_turn_comes
     by_filter = (0, 0, 0, ((7,),), ())
     for first, second, refusal in (
         (("create_groups", ((8, 1),)), None, (Failure.BAD_VALUE, "group 8 already exists")),
-        (("delete_groups", ((3,),)), None, (Failure.BAD_VALUE, "no group 3, have 0, 4, 5, 8")),
-        (("delete_groups", ((4,),)), ("enable_groups", ((4,),)), (Failure.BAD_VALUE, "no group 4, have 0, 5, 8")),
-        (("delete_groups", ((5,),)), ("disable_groups", ((0,), (5,))), (Failure.BAD_VALUE, "no group 5, have 0, 8")),
+        (("delete_groups", ((3,),)), None, (Failure.BAD_VALUE, "no group 3, known: 0, 4, 5, 8")),
+        (("delete_groups", ((4,),)), ("enable_groups", ((4,),)), (Failure.BAD_VALUE, "no group 4, known: 0, 5, 8")),
+        (("delete_groups", ((5,),)), ("disable_groups", ((0,), (5,))), (Failure.BAD_VALUE, "no group 5, known: 0, 8")),
         (("insert_activities", 0, (row,)), None,
          (Failure.BAD_VALUE, "activity 0: sequence count 20 of APID 1 is already scheduled")),
         (("delete_activities", ((3, 1, 2),)), None,
@@ -632,7 +632,7 @@ def test_a_command_is_checked_before_it_is_accepted_and_anew_when_its_turn_comes
         (("shift_activities_by_filter", -600, *by_filter), None, (Failure.LATE, "sequence count 7 of APID 1: ")),
         (("shift_schedule", -250), None, (Failure.LATE, "sequence count 4 of APID 1: ")),
         (("load_sequence", "a", ((0, note(1)),)), None, (Failure.BAD_VALUE, "sequence 'a' already exists")),
-        (("unload_sequence", "a"), None, (Failure.BAD_VALUE, "no sequence 'a', have ours, b")),
+        (("unload_sequence", "a"), None, (Failure.BAD_VALUE, "no sequence 'a', known: ours, b")),
         (("activate_sequence", "ours"), None, (Failure.BAD_VALUE, "sequence 'ours' is running")),
         (("activate_sequence", "b"), ("unload_sequence", "b"), (Failure.BAD_VALUE, "sequence 'b' is running")),
     ):  # fmt: skip
@@ -764,7 +764,8 @@ def test_no_more_sequences_run_than_may_and_those_that_are_about_to_count(world:
     assert one.outcome(first) is None
     assert one.events("sequence_started") == [("b", "a test"), ("a", "command")]
     assert one.events("sequence_not_started") == [
-        ("a", "sequence 'a' is running"), ("c", "at most 2 running at a time"), ("x", "no sequence 'x', have a, b, c"),
+        ("a", "sequence 'a' is running"), ("c", "at most 2 running at a time"),
+        ("x", "no sequence 'x', known: a, b, c"),
     ]  # fmt: skip
     assert one.do("activate_sequence", "c") == (Failure.NO_ROOM, "at most 2 running at a time")
     assert one.do("activate_sequence", "a") == (Failure.BAD_VALUE, "sequence 'a' is running")

@@ -78,7 +78,7 @@ def test_switches_and_loads() -> None:
     assert power.read().load_w == 20.0
     for call in (lambda: power.set_switch("laser", True), lambda: power.set_load_w("laser", 1.0),
                  lambda: power.switched_on("laser")):  # fmt: skip
-        with pytest.raises(HalError, match="unknown load 'laser', have base, payload, radio, heater"):
+        with pytest.raises(HalError, match="unknown load 'laser', known: base, payload, radio, heater"):
             call()
     with pytest.raises(HalError, match="no switch"):
         power.set_switch("base", False)
@@ -115,7 +115,7 @@ def test_warming_takes_the_planning_models_time() -> None:
 
 
 def test_unknown_sensor() -> None:
-    with pytest.raises(HalError, match="unknown temperature sensor 'sink', have board, radiator"):
+    with pytest.raises(HalError, match="unknown temperature sensor 'sink', known: board, radiator"):
         ThermalSystem(ThermalConfig()).temperature_c("sink")
 
 

@@ -194,12 +194,12 @@ def test_npz_in_other_layouts(tmp_path: Path) -> None:
     assert second.truth is not None
     assert second.truth.all()
     for number in (-1, 2):
-        with pytest.raises(OrbitnodeError, match=f"no tile {number}, have 0 .. 1"):
+        with pytest.raises(OrbitnodeError, match=f"no tile {number}, known: 0 .. 1"):
             source.tile(number)
 
 
 BAD_NPZ: list[tuple[dict[str, np.ndarray], str]] = [
-    ({"refl": refl()[:200]}, "refl is uint16 200 x 256 x 6, uint16 256 x 256 x 6"),
+    ({"refl": refl()[:200]}, "refl is uint16 200 x 256 x 6, should be uint16 256 x 256 x 6"),
     ({"refl": refl(3)}, "refl is uint16 256 x 256 x 3"),
     ({"refl": refl().transpose(2, 0, 1)}, "refl is uint16 6 x 256 x 256"),
     ({"refl": refl().astype(np.int16)}, "refl is int16"),
@@ -208,7 +208,7 @@ BAD_NPZ: list[tuple[dict[str, np.ndarray], str]] = [
     ({"refl": np.array(1, np.uint16)}, "refl is uint16 scalar"),
     ({"refl": np.zeros((256, 256, 6), object)}, "refl is object"),
     ({"image": refl()}, "holds no array `refl`"),
-    ({"refl": refl(), "label": np.zeros((256, 255), np.uint8)}, "label is uint8 256 x 255, uint8 256 x 256"),
+    ({"refl": refl(), "label": np.zeros((256, 255), np.uint8)}, "label is uint8 256 x 255, should be uint8 256 x 256"),
     ({"refl": refl(), "label": np.zeros((256, 256), np.int64)}, "label is int64"),
 ]
 
@@ -216,7 +216,7 @@ BAD_NPZ: list[tuple[dict[str, np.ndarray], str]] = [
 @pytest.mark.parametrize(("arrays", "text"), BAD_NPZ)
 def test_a_wrong_npz_names_itself(tmp_path: Path, arrays: dict[str, Any], text: str) -> None:
     np.savez(tmp_path / "bad.npz", **arrays)
-    with pytest.raises(OrbitnodeError, match=r"bad\.npz: .*would be right") as caught:
+    with pytest.raises(OrbitnodeError, match=r"bad\.npz: .*should be") as caught:
         FolderSource(tmp_path)
     assert text in str(caught.value)
 
@@ -304,7 +304,7 @@ BAD_TIFF: list[tuple[Callable[[], np.ndarray], str]] = [
 @pytest.mark.parametrize(("make", "text"), BAD_TIFF)
 def test_a_wrong_geotiff_names_itself(tmp_path: Path, make: Callable[[], np.ndarray], text: str) -> None:
     tifffile.imwrite(tmp_path / "bad.tif", make(), photometric="minisblack", planarconfig="separate")
-    with pytest.raises(OrbitnodeError, match=r"bad\.tif: is .*4 or more bands.* would be right") as caught:
+    with pytest.raises(OrbitnodeError, match=r"bad\.tif: is .*should be .*4 or more bands") as caught:
         FolderSource(tmp_path)
     assert text in str(caught.value)
 

@@ -80,7 +80,7 @@ def _request(dictionary: Dictionary, step: StepConfig, count: int) -> tuple[list
         return [Fault(("command",), f"{command.name} holds commands itself and cannot be a step")], b""
     known = [argument.name for argument in command.arguments]
     faults = [
-        Fault(("arguments", name), f"{command.name} has no argument {name}, have {', '.join(known) or 'none'}")
+        Fault(("arguments", name), f"{command.name} has no argument {name}, known: {', '.join(known) or 'none'}")
         for name in step.arguments
         if name not in known
     ]

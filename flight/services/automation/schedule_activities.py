@@ -129,7 +129,8 @@ class ActivityCommands:
         for i, (group, time_ns, request) in enumerate(rows):
             check_held(self._commands, request, f"activity {i}")
             if group not in gates.groups:
-                raise CommandRefused(Failure.BAD_VALUE, f"activity {i}: no group {group}, have {listed(gates.groups)}")
+                known = listed(gates.groups)
+                raise CommandRefused(Failure.BAD_VALUE, f"activity {i}: no group {group}, known: {known}")
             self._check_time(f"activity {i}", time_ns)
             # An id is held once: rows have it as their key, and reports of two commands would look alike.
             id = request_key(request)

@@ -86,7 +86,7 @@ class GateCommands:
         known = self._store.gates().groups
         for (group,) in rows:
             if group not in known:
-                raise CommandRefused(Failure.BAD_VALUE, f"no group {group}, have {listed(known)}")
+                raise CommandRefused(Failure.BAD_VALUE, f"no group {group}, known: {listed(known)}")
 
     def _check_delete_groups(self, rows: Ids) -> None:
         self._check_known(rows)

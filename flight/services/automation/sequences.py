@@ -191,7 +191,8 @@ class Sequences(Service):
             return self._of_mission[name]
         octets = self._vault.get(_LOADED + name)
         if octets is None:
-            raise CommandRefused(Failure.BAD_VALUE, f"no sequence {name!r}, have {', '.join(self._known()) or 'none'}")
+            known = ", ".join(self._known()) or "none"
+            raise CommandRefused(Failure.BAD_VALUE, f"no sequence {name!r}, known: {known}")
         if octets == self._foreign.get(name):
             raise CommandRefused(
                 Failure.BAD_VALUE, f"sequence {name!r} was stored by another version, it can only be unloaded"

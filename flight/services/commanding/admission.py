@@ -45,7 +45,7 @@ def mode_faults(refused_in: Mapping[str, str], declared: Mapping[str, Command], 
     for mode, names in refused_in.items():
         path = ("commands", "refused_in", mode)
         if mode not in modes:
-            found.append(Fault(path, f"no power mode {mode}, have {', '.join(modes)}"))
+            found.append(Fault(path, f"no power mode {mode}, known: {', '.join(modes)}"))
         for name in dict.fromkeys(names.split()):
             command = declared.get(name)
             if command is None:
