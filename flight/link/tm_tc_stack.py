@@ -7,8 +7,9 @@ octets make a method raise.
 
 # What each stage up guarantees to the next: the receiver gives octets between start and tail, right or wrong; the frame
 # decoder gives frames whose error control agrees; ids that are not ours end here, before FARM-1, so that another
-# spacecraft's frame cannot move V(R); FARM-1 gives data in sequence, each once; and `_split` gives packets whose length
-# fields agree with the data. A frame of which one packet is wrong still delivers the packets before it.
+# spacecraft's frame cannot move V(R); FARM-1 gives the data of AD frames in sequence, each once; and `_split` gives
+# packets whose length fields agree with the data. A frame of which one packet is wrong still delivers the packets
+# before it.
 #
 # Down, each frame carries the CLCW of the moment in which it is made. The ground's FOP-1 moves by it, so a frame must
 # not be made long before it leaves: the caller asks for a unit when the modem takes one

@@ -1,7 +1,8 @@
 """Transaction numbers that stay new: over starts, lost storage and clocks set back (CCSDS 727.0-B-5, 5.1: 8 octets).
 
-If a number comes again whose transaction has ended, the receiver takes it for a repetition. So a number given out twice
-costs a file. Two sources make a number new, and both must fail before one comes again:
+If a number comes again whose transaction has ended, the receiver takes its PDUs for late ones, unless the metadata show
+that they are of another file. So a number given out twice can cost a file. Two sources make a number new, and both must
+fail before one comes again:
 
     63        62 .. 48             47 .. 0
     0         starts, modulo 2^15  epoch, then one more for each transaction, modulo 2^48

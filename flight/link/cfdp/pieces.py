@@ -8,9 +8,9 @@ Pieces that follow each other grow into one. Those that come backwards are joine
 more than `JOINED_MAX` of them beyond the stretches of the file.
 """
 
-# Two lists describe the same octets. `starts` and `ends` are the stretches: maximal, sorted, never touching, which
-# bisection answers questions from. `_places` and `_octets` are the buffers: sorted, never overlapping, but a stretch
-# may consist of several of them, one behind the other.
+# Two pairs of lists describe the same octets. `starts` and `ends` are the stretches: maximal, sorted, never touching,
+# so that bisection finds a place among them. `_places` and `_octets` are the buffers: sorted, never overlapping, but a
+# stretch may consist of several of them, one behind the other.
 #
 # Why not one buffer per stretch: a file that comes backwards would copy all of what is held at each PDU, which is
 # quadratic. In order, a piece is appended to the buffer before it, and nothing else is copied. Backwards, buffers pile

@@ -4,7 +4,8 @@ Sender: METADATA -> FILE DATA, one segment per call -> EOF -> done.
 
 A transaction at the receiver:
 
-    none   --any PDU--> OPEN (if the table is full, the one longest without a PDU is ended incomplete)
+    none   --any PDU--> OPEN (if the table is full, the one longest without a PDU is ended: received if nothing of it
+                        but the metadata is missing, else incomplete)
     OPEN   --EOF known, metadata known, no octet missing--> received, or incomplete: checksum
     OPEN   --EOF known and nothing missing, but no metadata, and `late_s` without a PDU--> received without name
     OPEN   --EOF known, octets missing, and `late_s` without a PDU--> incomplete: octets missing
@@ -34,7 +35,7 @@ then, as long as there is more of it, once per `_REPORT_S`.
 # same metadata is known from another file under a number that the sender gave out twice, which must not be lost.
 #
 # All of this is in memory. After a restart the receiver knows no transaction: further PDUs of one that was open begin a
-# new one, which ends incomplete. Of a file that went up, the sender learns so by an event, or that none comes in time
+# new one, which ends incomplete. Whoever sent a file up learns it from the node's event, or from the lack of one
 # (ground/link/uploads.py).
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ from flight.link.cfdp.pieces import Pieces
 
 _ENDED_MAX = 1024
 _REPORT_S = 60
-LATE = "late"  # the one reason for ignoring a PDU that says nothing of the PDU itself
-# What the PDUs are ignored for, by the name that the counters have for it.
+LATE = "late"  # the one reason for which nothing is wrong with the PDU itself
+# Why PDUs are ignored, by the reason's name in the counters.
 _MEANINGS = {
     LATE: "their transaction has ended",
     "malformed": "they are not PDUs of class 1",

@@ -11,8 +11,7 @@ The pairing is found within two looks, at the start as well as after a slip of o
 # It always finds some path through the code. From noise, or from right symbols in wrong pairs, that path differs in one
 # symbol of eight (0.125). A link that is worth decoding has at most 0.104 wrong symbols (2 dB of Eb/N0). WRONG_FRAC_MAX
 # stands between the two, and a look of LOOK_SYMBOLS is long enough for the limit to lie four standard deviations from
-# either. So the pairing is found within two looks, at the start as well as after a slip of one symbol, and a good one
-# is hardly ever given up.
+# either: a good pairing is hardly ever given up.
 #
 # A look counts symbols of the stream, not calls, so how calls cut the stream changes nothing.
 

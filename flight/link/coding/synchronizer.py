@@ -11,10 +11,10 @@ and how often a true marker is missed:
     2          2.5e-7    0.0040    4.9e-6    4.9e-9
     3          2.6e-6    2.9e-4    3.5e-8    3.6e-12
 
-A search looks at every bit, so its default is one wrong bit: a false unit per eight megabytes of noise. If the first
-marker of a pass is missed, the second is not. An expected marker is sought in five places. The default there is three
-wrong bits: random bits pass for a marker in 1.3e-5 of the cases, each of which may cost the unit behind lost octets. A
-true marker that is missed costs nothing: the one behind it decides (ADR 0015).
+A search looks at every bit, so its default is one wrong bit: a false unit per eight megabytes of noise. If it misses
+the first marker of a pass, it finds one of the next. An expected marker is sought in five places. The default there is
+three wrong bits: random bits pass for a marker in 1.3e-5 of the cases, and if octets were lost there, that may cost a
+unit. A true marker that is missed costs nothing: the one behind it decides (ADR 0015).
 """
 
 # What is between calls: `_held`, the end of the stream that the machine could not decide about yet, which stands in

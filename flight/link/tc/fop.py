@@ -36,11 +36,11 @@ E29 terminate ->S6. E35 Set V(S) in S6.
 
 # Numbers: V(S) is the N(S) of the next new frame, NN(R) that of the oldest frame not yet acknowledged. So NN(R) + the
 # length of the Sent_Queue = V(S), modulo 256, at all times, and a CLCW is judged by how far N(R) lies from NN(R) alone:
-# `newly` of the queue's frames are acknowledged. A distance beyond the queue is E13. The window is at most 127, so that
-# a distance never has two readings.
+# `newly` of the queue's frames are acknowledged. A distance beyond the queue is E13. The window is at most 127, half of
+# the largest window of FARM-1.
 #
 # A frame leaves the Sent_Queue in one of two ways. Either V(R) passed it (Confirmed), or the service ended
-# (Unconfirmed, with its number). It is never dropped in silence: every tag handed in comes back exactly once, as
+# (Unconfirmed, with its number). It is never dropped in silence: every tag given to `send` comes back exactly once, as
 # Confirmed, Unconfirmed or Unsent. ground/link/ad_service.py settles a command only when its tag comes back.
 #
 # Why an alert ends the service instead of mending it: FOP-1 no longer knows what the receiver holds. Whoever owns it

@@ -15,10 +15,10 @@ and the search resumes at the next first header pointer: only packets with octet
 #
 # A restart. The counts of a rebooted node begin at 0, which looks like a gap: the two are told apart in `is_restart`.
 # Near 0 the master count is at least the channel's, for it counts that channel's frames as well. A gap in the channel
-# that is larger than the gap of all channels together cannot be lost frames; nor is it likely that both counts come to
-# lie near 0 after so many lost frames. If a restart is taken for a gap, only a count is wrong. If a gap is taken for a
-# restart, the ground gives up commands that are under way (ground/link/tm_tc_session.py). So a restart is not assumed
-# lightly.
+# that is larger than the gap of all channels together cannot be lost frames. Nor is it likely that RESTART_FRAMES_MAX
+# frames or more are lost and both counts then lie near 0. If a restart is taken for a gap, `missed` is wrong, and only
+# a V(R) that fits no command shows the restart (ground/link/ad_service.py). If a gap is taken for a restart, the ground
+# gives up commands that are under way (ground/link/tm_tc_session.py).
 #
 # ground/recording takes frames apart in C by the same rules (flight/kernels/frames.c, ADR 0016); a property test holds
 # the two to each other.

@@ -10,8 +10,8 @@
 # packet begins, so that after a missing frame a receiver finds its way again without the packet that was in hand.
 #
 # For any octets `decode` returns a frame or raises FrameError. A frame that it returns has the length of the link,
-# error control that agrees (unless the link has none), and a pointer that lies in the data. Whose frame it is, the
-# caller sees.
+# error control that agrees (unless the link has none), and a pointer that lies in the data or is one of the two values
+# that name no place. Whose frame it is, the caller checks.
 
 from __future__ import annotations
 
