@@ -3,9 +3,10 @@
 A `bytes` argument is passed as it is; any other buffer goes through `ffi.from_buffer`, also without a copy.
 """
 
-# A call through cffi takes 0.2 to 0.3 us, and a wrapper can easily take ten times that. So the wrappers look nothing up
-# twice, take `bytes` by their own fast path, and do all checks in C, which must do them anyway: no kernel trusts a
-# size. Only what C cannot see is checked here, such as a count that would make Python allocate before C refuses it.
+# A call through cffi costs nearly as much as coding a frame (ADR 0014), and what a wrapper does in Python comes on top.
+# So the wrappers look nothing up twice, take `bytes` by their own fast path, and do all checks in C, which must do them
+# anyway: no kernel trusts a size. Only what C cannot see is checked here, such as a count that would make Python
+# allocate before C refuses it.
 #
 # C writes results into memory that the wrapper owns, and Python gets memoryviews of it. A view keeps its memory alive,
 # indexing it makes Python numbers, and `numpy.asarray` of it copies nothing, without NumPy being needed here.
@@ -41,7 +42,7 @@ _ERRORS = {
 
 
 class KernelError(ValueError):
-    """A kernel refused its arguments. `code` is what the C function returned, `reason` what would be right."""
+    """A kernel refused its arguments. `code` is what the C function returned; `reason` replaces its usual text."""
 
     def __init__(self, name: str, code: int, reason: str = "") -> None:
         super().__init__(f"{name}: {reason or _ERRORS.get(code, code)}")

@@ -1,8 +1,8 @@
 """CRC-16 of frames and packets."""
 
-# Why data followed by its own CRC gives 0: the CRC is a remainder, and it stands exactly in the place that it takes in
-# the division. So whoever checks a frame need not know where its last two octets begin, and a CRC can go on over
-# pieces of a message by `init`.
+# Why data followed by its own CRC gives 0: the CRC is what the division of the data, moved up by 16 bits, leaves, and
+# it is put into just these 16 bits. So whoever checks a frame need not cut it before its last two octets. `init` is
+# what is left so far: by it a CRC goes on over pieces of a message.
 
 from __future__ import annotations
 

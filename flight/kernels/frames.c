@@ -8,8 +8,8 @@
  * between, in the channel's own block. Every octet of a good frame is counted in exactly one of the channel's sums, so
  * that a recording can be accounted for to the last octet.
  *
- * Idle packets are passed over, and so are encapsulation packets if the link has them. If one of those spans frames,
- * its header alone is kept: nobody takes what it holds, and it may be far longer than the block.
+ * Idle packets are passed over, and so are encapsulation packets if the link has them. Of an encapsulation packet that
+ * spans frames the header alone is kept: nobody takes what it holds, and it may be far longer than the block.
  */
 #include <string.h>
 

@@ -170,8 +170,8 @@ def encode_packets(
         given.
 
     A column is any iterable of whole numbers; arrays of uint32 (lengths), uint16 (apid, seq) and uint8 (flags), such
-    as the columns of `split_packets`, are read in place. Raises KernelError if a value does not fit its field or the
-    lengths do not add up to the data, ValueError if columns are not as long as there are packets.
+    as the columns of `split_packets`, are read in place. Raises ValueError (KernelError is one) if a value does not fit
+    its field, the lengths do not add up to the data, or a column is not as long as there are packets.
     """
     count, length, column = _shape(data, lengths)
     if isinstance(data, list | tuple):
