@@ -28,5 +28,8 @@ def not_finite(values: Mapping[str, Plain]) -> list[str]:
 
 
 def exact(values: Mapping[str, Plain], numbers: Sequence[str]) -> dict[str, Plain]:
-    """Return the values as they were before they became JSON. `numbers`: what `not_finite` gave. Raises ValueError."""
+    """Return the values as they were before they became JSON. `numbers`: what `not_finite` gave.
+
+    Raises ValueError if a value of these names is a text that is not a number.
+    """
     return {name: float(value) if name in numbers else value for name, value in values.items()}

@@ -6,8 +6,8 @@ length, uncorrectable, crc, version, status, pointer, spacecraft, vcid or repeat
 
 # A command that was given to `send` ends with exactly one of three actions, which name it by its tag. Acknowledged: the
 # node's link has it. Rejected: it was not executed and will not be. Lost: nobody can know, which is said rather than
-# guessed, because a command sent twice may be worse than one that is missing. Of one given to `send_bypass` the link
-# tells nothing but that it is too long.
+# guessed, because a command sent twice may be worse than one that is missing. Of a command given to `send_bypass` the
+# link tells nothing, except that it does not fit a frame, or that there is no way up.
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@
     RECOVERING  --clean CLCW with another N(R)-->  AWAIT_CLCW, with that CLCW (frames were still on their way)
     UP, RECOVERING --alert, recoveries left-->     AWAIT_CLCW
     UP, RECOVERING --alert, none left-->           IDLE
+    any but IDLE --initiate, resume, node restarted--> AWAIT_CLCW
     any         --reset (end of a pass)-->         IDLE
 
 Commands are sent in order, each executed once at most. What is known of each is told by one action: acknowledged,
@@ -18,8 +19,7 @@ rejected or lost.
 # The others go out again under the same numbers, so that FARM-1 would drop a copy that is still on its way: nothing can
 # be executed twice. If V(R) fits neither, or the node was restarted, nobody can know, and the command is lost.
 #
-# Undecided commands outlive alerts and passes, because both end the service and neither tells what arrived. Only a
-# restart of the node, whose V(R) is 0 again, ends them without an answer.
+# Undecided commands outlive alerts and passes, because both end the service and neither tells what arrived.
 #
 # Dropping. A command that was never sent is rejected at once. One that was sent cannot be called back in COP-1: it
 # keeps its number, and is left out when its neighbours go out again, so that their numbers close up. But if a copy of

@@ -1,8 +1,8 @@
 """Which boot of the node a packet tells of: the beacon and the boot event say it. Sans-IO."""
 
-# A boot is named by two numbers, because either may fail alone (ADR 0018): the count comes again if the node's storage
-# is lost or cannot be written, the epoch is drawn at random and tells equal counts apart. Without an epoch in the
-# node's telemetry the count stands alone. The time of the boot is worked out from each packet, and is good to a second.
+# A boot is named by two numbers (ADR 0018): the count comes again if the node's storage is lost or cannot be written;
+# the epoch is drawn at random and tells equal counts apart. Without an epoch in the node's telemetry the count stands
+# alone. The time of the boot is worked out from each packet, and is good to a second.
 
 from __future__ import annotations
 

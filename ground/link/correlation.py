@@ -140,7 +140,7 @@ class Correlator:
         self._frames.pop(count, None)  # so that it comes last in the order
         self._frames[count] = left_ns
         if len(self._frames) > FRAMES_KEPT:
-            # An old frame must go before its count comes round: a lost frame would be taken for it.
+            # An old frame must go before its count comes round: a report of a lost frame would be matched with it.
             del self._frames[next(iter(self._frames))]
 
     def on_report(self, count: int, onboard_ns: int) -> Correlation | None:
@@ -156,7 +156,7 @@ class Correlator:
         self._frames.clear()
 
     def take(self, pair: Pair) -> Correlation | None:
-        """Count a pair in; return the correlation that it leads to, None if it is an outlier or one of too few."""
+        """Count a pair in; return the correlation that it leads to, None if it is refused or one of too few."""
         self.counters.pairs += 1
         if self._last_ns is not None and 0 <= pair.ground_ns - self._last_ns < SPACING_MIN_NS:
             self.counters.crowded += 1

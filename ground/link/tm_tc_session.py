@@ -6,7 +6,8 @@ frame goes to the AD service. Up: ground/link/ad_service.py, telecommand packets
 
 # Late frames. A path may deliver frames twice or out of order (UDP does). An old CLCW would tell FOP-1 that V(R) went
 # back, and end the service. So a frame whose master count lies a little behind the newest, soon after it, is rejected
-# as repeated. If it was counted as missing before, it stays so: its packets are lost, and the recorder has them.
+# as repeated. If it was counted as missing before, it stays so: its packets are lost, unless the node's recorder keeps
+# also what went down in contact.
 #
 # Restarts. The counts of a restarted node begin at 0. Usually that is far from the counts before, and the extractor
 # sees it (flight/link/tm/extract.py). If the counts before were just above 0, the first frames of the new life look
