@@ -1,6 +1,6 @@
 """Counts per APID: what the primary headers alone tell of packets, also of those that no definition describes.
 
-Gaps in sequence counts are not found here. By this point segments have been joined, so counts no longer step by one;
+Gaps in sequence counts are not found here: once segments are joined, counts no longer step by one.
 `ground.recording.streams.sequences` looks for gaps before that.
 """
 

@@ -1,11 +1,16 @@
 """The account of a whole recording as one JSON-ready document: for `--json`, for the printed account, and for Python.
 
 files, octets           what was read
-form, link, found       how it was read, and the evidence for it, one line each
+form, link, confidence, found
+                        how it was read, how sure that is (0 to 1), and the evidence for it, one line each
+packets                 how many were given
 classes, refused        octets by what became of them (see ground.recording.streams.account), and the refused ones by
                         reason
 encapsulated            encapsulation packets by protocol; they are passed over
+segments, unassembled   packets that are parts of one, and those of an incomplete group
+resyncs                 how often the next unit, frame or packet had to be searched for
 coding, frames, channels, apids, definitions, tables
+                        `coding` only of units, `frames` and `channels` only of units and frames
 losses                  what was lost, damaged, not used or not supported, one line each
 complete                whether there were packets and no losses
 

@@ -10,7 +10,7 @@ a table of what their headers say.
 
 # A report is told by its key: APID, service, subtype and, for housekeeping and events, the number that leads its source
 # data. All keys become one sorted array of integers, and a batch is matched against it by one binary search, so
-# hundreds of reports cost as much as one. Then each kind is decoded by the walk of its container (`program`).
+# hundreds of reports cost as much as one. Then each kind is decoded by the walk of its container (`walk_builder`).
 #
 # Damage is checked in this order, and each packet counts under the first reason that applies (`Damage`): a segment of a
 # packet, error control that does not match, another version of PUS; then, in the walk, fields that do not end with the

@@ -11,7 +11,7 @@ packet that is longer than its container is decoded (XTCE says nothing against i
 #   - what the conditions ask is read first, alone (`Node.probe`): often just the APID, which the batch has already
 #   - with _SORT_FROM extensions or more, packets are sorted by the value that most conditions demand, and each
 #     extension is asked only about its candidates
-#   - a container's last numbers are not read before its extension is known: then one call reads both (`program`)
+#   - a container's last numbers are not read before its extension is known: then one call reads both (`walk_builder`)
 #
 # What is read for the choice is forgotten after it: its numbers belong to the walk of every extension, too.
 

@@ -27,7 +27,7 @@ _NAMES = {verdict: verdict.name.lower() for verdict in Verdict} | {Verdict.MARKE
 
 
 def kernel_link(options: LinkOptions) -> TmLink | AosLink:
-    """Return what the frame kernel must know of a link. Raises ValueError for a link that makes no sense."""
+    """Return what the frame kernel must know of a link. One that makes no sense is refused by BatchExtractor."""
     assert options.frame_octets is not None
     security = (options.security_header_octets, options.security_trailer_octets)
     if options.service is Service.AOS:

@@ -1,9 +1,11 @@
 """Finds the next place in damaged data at which packets go on."""
 
-# A place is accepted if a known header stands there, leads to known headers twice in a row, and one of them has a count
-# near what was due, or the second count of a word follows its first. Near the end of the recording less will do: a
-# chain that ends exactly with it needs no third header, but its count must be closer. After a long gap no count is near
-# anything; then a chain of _FAR_LINKS known headers is enough.
+# A place is accepted if a known header stands there and
+#   - leads to two known headers in a row, and one of the three has a count near what was due; or
+#   - leads over known headers to one of a word that was in the chain already, with the count after that one; or
+#   - begins a chain of _FAR_LINKS known headers: after a long gap no count is near what was due.
+# Near the end of the recording less will do: a chain that ends exactly with it needs no third header. If it is a single
+# packet, its count must be closer.
 #
 # Cost: all headers of a look are tested at once, and only those that lead to a known header are followed one by one.
 # Looks grow from 1 KiB to 1 MiB: most gaps are short, and long ones should not cost many small looks.

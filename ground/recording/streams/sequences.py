@@ -9,8 +9,8 @@
 #   row that add up to     One gap, nothing missing
 #   1 or 2
 #
-# An APID of which hardly any count steps by one does not count at all, or the recording holds only a selection of its
-# packets. Its gaps then say nothing (`ApidAccount.counts` is False), and are not reported.
+# If fewer than half of an APID's counts step by one, it does not count at all, or the recording holds only a selection
+# of its packets. Its gaps then say nothing (`ApidAccount.counts` is False), and are not reported.
 
 from __future__ import annotations
 

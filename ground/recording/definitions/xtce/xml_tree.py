@@ -177,7 +177,10 @@ class _Tree:
 
 
 def xml_tree(octets: bytes, source: str) -> Element:
-    """Return the root element. Raises OrbitnodeError if the octets are not XML, or have too many elements."""
+    """Return the root element.
+
+    Raises OrbitnodeError if the octets are not XML, have too many elements, or declare a document type or an entity.
+    """
     tree = _Tree(source)
     try:
         tree.parser.Parse(octets, True)
