@@ -7,20 +7,21 @@ Each owner declares its section beside its code:
         queue_tiles: int = key(24, minimum=1, maximum=500, text="raw tiles held at most")
 
 Supported types: int, float, str, bool, tuples of these, nested dataclasses (tables), tuples of nested dataclasses
-(arrays of tables), dict[str, str], and dict[str, object] for values that others check. If two keys must ascend, the
-lower one says so (`below`). For other contradictions a class may have a method `faults(self) -> list[tuple[str, str]]`:
-the key, or a path below this table in its place, and what is wrong and what would be right. A class may also have
-`ELSEWHERE`: what to say of keys that people look for in this table and that stand in another.
+(arrays of tables), and mappings from str to any of these, or to `object` for values that others check. If two keys must
+ascend, the lower one says so (`below`). For other contradictions a class may have a method
+`faults(self) -> list[tuple[str, str]]`: the key, or a path below this table in its place, and what is wrong and what
+would be right. A class may also have `ELSEWHERE`: what to say of keys that people look for in this table and that stand
+in another.
 """
 
-# Why every fault at once (ADR 0004): a mission has some 130 keys, and each fault found by another start costs a run. So
-# reading never stops at the first fault. What cannot be read becomes None, or its default, and reading goes on; what
-# comes out is used only for finding more faults. `read_table` gives nothing unless all was right, `read_as_it_is` gives
-# what it has.
+# Why every fault at once (ADR 0004): a mission may have over 200 keys, and each fault found by another start costs a
+# run. So reading never stops at the first fault. What cannot be read becomes None, or its default, and reading goes on;
+# what comes out is used only for finding more faults. `read_table` gives nothing unless all was right, `read_as_it_is`
+# gives what it has.
 #
-# The price is that rules may meet values that they were not written for. A rule of `faults` that fails with an
-# arithmetic or lookup error is passed over if the table has faults already, and raised if it has none: then it is a
-# mistake of ours.
+# The price is that rules may meet values that they were not written for. If a method `faults` fails with an arithmetic,
+# lookup, type or value error, that is passed over if any fault has been found by then, in this table or in one read
+# before it. Otherwise it is a mistake of ours, and raised.
 #
 # Messages follow one form, so that a fault reads as a sentence behind its key: `payload.queue_tiles: is 0, should be in
 # 1 .. 500`. File and line come from flight/mission.py, since this file knows tables alone.
@@ -119,7 +120,7 @@ def read_as_it_is(
     """Read a TOML table as `read_table` does, but return an instance even if it has faults, for finding further ones.
 
     Values may be out of their bounds and contradict each other; a value of a wrong type is replaced by its default.
-    Returns None if what cannot be read has no default, or is a table or an array.
+    Returns None if a key without default is missing or cannot be read, or if a table or an array cannot be read.
     """
     if not isinstance(table, Mapping):
         faults.append(Fault(path, f"is {_show(table)}, should be a table"))
@@ -159,7 +160,7 @@ def _is_unread(value: object) -> bool:
 
 
 def _contradictions(section: object, path: tuple[str | int, ...], faulty: bool) -> list[Fault]:
-    """Return what is wrong with the values of a section together. `faulty`: it has faults already."""
+    """Return what is wrong with the values of a section together. `faulty`: some fault has been found already."""
     found = _order_faults(section, path)
     rules = getattr(section, "faults", None)
     if rules is None:

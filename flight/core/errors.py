@@ -4,9 +4,11 @@
 #
 # - OrbitnodeError and what derives from it has a message for a person. The command line prints it as one line and
 #   exits with 1, or with 2 for UsageError. Code that can go on without what failed catches the kind it expects.
+#   HalError (hal/base.py) is the same for drivers.
 # - Anything else is a mistake of a program. It ends the task or the call that made it, and the scheduler, the guard of
 #   drivers or the guard of apps reports it.
-# - PASSES_THROUGH is caught by nobody on board: a person has asked for the end, or the machine is gone.
+# - PASSES_THROUGH goes through every guard on board: a person has asked for the end, or the machine is gone. The first
+#   ends at the command line (exit code 130), the second in the simulated machine.
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A text stream that never raises, for those whose work does not depend on whether their words are read."""
+"""A text stream whose writing never raises, for those whose work does not depend on whether their words are read."""
 
 # Used for stderr and for a simulated node's log. A disk that is full, a reader that left, a closed stream or a
 # character that the encoding lacks must change neither the result of a command nor its exit code (ADR 0020). The stream

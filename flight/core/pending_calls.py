@@ -9,7 +9,7 @@ alarm, at the earliest time that a task waits for. At most one of each is pendin
 """
 
 # A scheduler that believes a call to be pending which is not sleeps for ever, with tasks due. So whether a call is
-# pending is written in one place per kind, and only that very call, or the one that replaces it, takes it back.
+# pending is written in one place per kind, and only that very call, one that replaces it, or `disarm` takes it back.
 #
 # Each call carries a number. A call that comes although it was cancelled, or that comes twice, takes back nothing that
 # is not its own; it still gives the scheduler a turn, which is harmless.

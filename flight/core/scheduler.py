@@ -10,8 +10,9 @@ reported, and restarted up to `restarts_max` times in a row. Every step over its
 every long wait is counted.
 """
 
-# Order. Each ready task stands on a heap by the time by which it is to be served. A deadline that has passed counts as
-# one of now, and a deadline further away than the task's `starve_s` counts as `starve_s` away. So whatever becomes
+# Order. Each ready task stands on a heap by the time by which it is to be served. A deadline further away than the
+# task's `starve_s` counts as `starve_s` away. If a tick's deadline passed while the task was still in an earlier step,
+# the end of that step counts in its place: a task that is behind does not overtake for that. So whatever becomes
 # ready more than `starve_s` after a task runs after it: from then on that task waits for at most one step of each task
 # that was ready before. Pure earliest-deadline-first lacks this bound: under overload a slow task waits for ever.
 #

@@ -28,8 +28,8 @@ counted, and so are ticks finished after their deadline.
 # nothing new to see, and would keep others waiting once more. A few are replayed, so that a task that counts its ticks
 # loses none in a short stall.
 #
-# A deadline is judged when the body asks for its next tick, or rather when the step ends in which it does: that is when
-# the work of the tick before is finished.
+# A deadline is judged at the end of the step in which the body asks for its next tick: by then the work of the tick
+# before is finished.
 #
 # A restart makes a new coroutine of the same body. Nothing of the old one is kept, because nobody knows in what state
 # the exception left it.
