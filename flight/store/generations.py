@@ -115,7 +115,7 @@ class Generations:
     def stage(self, content: bytes) -> None:
         """Write the next generation, durable with the next sync and never before what was written ahead of it.
 
-        Raises StorageError; the generations are then as they were.
+        Raises StorageError; the generations are then as they were, but after LOST one of them may hold `content`.
         """
         self._write(content)
         if self._afresh:

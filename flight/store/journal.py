@@ -1,8 +1,9 @@
 """An append log that survives power loss, and damage to its files: numbered records in segments.
 
 A record that was appended is durable once a later `sync` is done. A number is given to one record only, also after
-damage. Damage costs the records that it is in, never those behind it. Records are given up by whole segments, the
-oldest first.
+damage (one loss escapes, see flight/store/journal_recovery.py). Damage costs the records that it is in; those behind it
+are found again, unless it is so long that the search within its segment is given up. Records are given up by whole
+segments, the oldest first.
 
 Records go to the last segment, which is in one of three states:
 
@@ -76,7 +77,10 @@ class Journal:
         circular: bool = False,
         epoch: int = 0,
     ) -> None:
-        """Find the segments by their heads, and read the last one and those ahead of a gap. Writes nothing."""
+        """Find the segments by their heads, and read the last one and those ahead of a gap.
+
+        Writes nothing. Deletes at most a name that was begun as the power failed.
+        """
         assert segments_max >= 2, segments_max  # with one alone, giving up the oldest would give up everything
         self.segments_max = segments_max
         self._segment_octets = segment_octets
@@ -149,7 +153,8 @@ class Journal:
     def append(self, content: bytes) -> bool:
         """Add a record, numbered `end`, durable when a later `sync` is done. Returns False if the journal is full.
 
-        Raises StorageError if the storage does not take it; the journal is then as it was.
+        Raises StorageError if the storage does not take it. No number is used up then, but a tail may have been cut
+        off, or the oldest segment of a circular journal given up for the new one.
         """
         # The busiest path of the storage: what does not change from record to record, `_make_room` has looked up.
         length, number = len(content), self._end

@@ -3,7 +3,7 @@
 What is found is one or more of these:
 
     found nothing   neither mark nor segment: the journal is new
-    cut             the newest segments were there and are gone, or are damaged in place of records
+    cut             the newest segments were there, and are gone or cannot be read
     gone, missing   segments and records that were there, by what their neighbours, the mark and the numbers say
     torn            the last segment ends in a write that a power cut interrupted: what is ahead of it is sound
     spoilt          the last segment ends in octets that no interrupted write can have left: it takes no more records

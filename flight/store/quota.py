@@ -5,8 +5,8 @@ The user of a name is what stands before its first dot: `recorder.00000012` belo
 
 1. A user holds at most its quota.
 2. Room is kept for whoever is more important (0 is the most important priority). A write must leave one
-   `reserve_octets` free for each declared priority above its own; priority 0 may use the last octet. So on a medium
-   that fills up, the least important user is refused first, the next one reserve later, and so on.
+   `reserve_octets` free for each declared priority above its own; the most important one may use the last octet. So on
+   a medium that fills up, the least important user is refused first, the next one a reserve later, and so on.
 3. Before a write is refused because room is short, and already when it comes within half a reserve of that, users of
    lower priority are asked to give up octets, the least important first (`on_pressure`).
 
@@ -246,8 +246,8 @@ class UserStorage:
 
     def free_octets(self) -> int:
         """Return what this user can still write, by its quota and by the room that nobody more important needs."""
-        quota_octets = max(0, self.share.quota_octets - self.usage.held_octets)
-        return min(quota_octets, self._shared.free_octets(self))
+        unused_octets = max(0, self.share.quota_octets - self.usage.held_octets)
+        return min(unused_octets, self._shared.free_octets(self))
 
     def yield_octets(self, octets: int) -> int:
         """Ask the user to give up `octets`, in several rounds if need be; return what it gave up."""

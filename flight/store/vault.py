@@ -26,7 +26,7 @@ row as if it still held asks `is_stale` first.
 #
 # A checkpoint holds the map as it was when it was begun. It is encoded a slice with each transaction, so that no step
 # takes long (ADR 0022), and written as one replacement once it is whole. If the journal is full before that, the whole
-# map is written at once: then there is nothing else that could be done.
+# map is written in one step, however long that takes: no transaction is taken until the journal has room again.
 
 from __future__ import annotations
 
@@ -132,7 +132,8 @@ class Vault:
     def stage(self, changes: Changes) -> None:
         """Make `changes`, durable together with whatever is synced next.
 
-        Raises StorageError, with nothing changed, if the map or the storage is full or the storage does not write.
+        Raises StorageError, with nothing changed, if the map or the storage is full or the storage does not write;
+        MisuseError for a key that is too long.
         """
         grown = sum(self._grown(key, value) for key, value in changes.items())
         # A change that shrinks the map is always taken: it is the way out of a full one.
