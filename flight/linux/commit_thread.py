@@ -1,16 +1,16 @@
 """The helper thread that makes commits, one at a time.
 
-A commit is fdatasync of every file written since the last one, then the renames and deletions in the order in which
-they were asked for, then fsync of the folder.
+A commit is fdatasync of the written files that it takes (flight/linux/pending_changes.py), then the renames and
+deletions in the order in which they were asked for, then fsync of the folder.
 """
 
 # Why a thread: fdatasync takes milliseconds on a good medium and seconds on a bad one, and the loop may wait for
 # neither. The thread knows its commit and the folder and nothing else, so there is no state to lock: a commit is handed
 # over as a frozen object by one queue, and comes back with its result by another. An eventfd tells the loop's epoll.
 #
-# Why in this order: what a journal's mark or a checkpoint promises must hold after a power cut at any instant. A name
-# is put in place only after its octets are durable, so it never shows a file that is not whole; and a rename never
-# becomes durable before data that was written ahead of it.
+# Why in this order: what a journal's mark or a checkpoint promises must hold after a power cut at any instant. A
+# replaced content takes its name only after its octets are durable, so the name never shows half of it; and a rename
+# never becomes durable before data that was written ahead of it.
 
 from __future__ import annotations
 

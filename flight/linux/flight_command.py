@@ -5,8 +5,9 @@
 # watchdog starts: from here on a boot that hangs in storage or a driver is ended. Then the node is built, real-time
 # priority is asked for last, since helper threads must not inherit it, and the loop runs.
 #
-# It ends in the opposite order. Exit codes: 0 if a signal asked for the end; 1 if the node ended itself, so that a
-# supervisor starts it again; 70 from the watchdog; 128 + number if a second signal cut the loop short.
+# It ends in the opposite order, but for the watchdog, which outlives the storage. Exit codes: 0 if a signal asked for
+# the end; 1 if the node ended itself, so that a supervisor starts it again; 70 from the watchdog; 128 + number if a
+# second signal cut the loop short.
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ from typing import TextIO, cast
 
 from flight.core.errors import reason_of
 
-QUEUE_OCTETS = 128 << 10  # some thousand lines
+QUEUE_OCTETS = 128 << 10  # about a thousand lines
 CHUNK_OCTETS = 4096  # a pipe takes this much at once or not at all
 RETRY_S = 1.0
 STALL_S = 3.0
@@ -312,8 +312,8 @@ def _is_same_file(first: TextIO, second: TextIO) -> bool:
 def diverted() -> Iterator[LogSink]:
     """Make `sys.stderr` and `sys.stdout` sinks within this block, and give the one of stderr.
 
-    Within another such block that one's sink is given. At the end what was written gets out, unless that takes longer
-    than GIVE_UP_S.
+    Within another such block that one's sink is given. At the end what was written gets out, unless one write takes
+    longer than GIVE_UP_S, or all of them longer than CLOSE_S.
     """
     stderr, stdout = sys.stderr, sys.stdout
     if isinstance(cast("object", stderr), LogSink):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from itertools import islice
 
 OPEN_FILES_MAX = 64
-READ_OCTETS = 1 << 20  # per system call, so that one read cannot hold the loop for long at a time
+READ_OCTETS = 1 << 20  # per system call
 
 
 class File:

@@ -65,7 +65,7 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(slots=True)
 class LoopCounters:
-    """What the loop has done. `expiries` are those of the timer; `late_max_ns` is how late the latest call was."""
+    """What the loop has done. `expiries` are those of the timer; `late_max_ns` is the worst lateness of a call."""
 
     rounds: int = 0
     calls: int = 0
