@@ -7,11 +7,11 @@ nothing else.
 
 # The life of an app, in the order of the node's boot: `CONFIG` reads its section, `declare` says what it adds to the
 # dictionary, `section_faults` what this machine lacks, the class is made with its context, `start` spawns tasks, and at
-# the end `close` gives back processes. The first three run wherever a mission is read, also on the ground.
+# the end `close` gives back processes. The first two run wherever a mission is read, also on the ground.
 #
 # Several apps share one node and know nothing of each other (ADR 0031). What they share goes by their names: rows of
-# the vault, files for the ground and tasks of an app are called by its name, a dot, and what the app calls them. So no
-# app can reach another one's rows, whatever key it uses.
+# the vault and tasks of an app are called by its name, a dot, and what the app calls them; so are files for the ground,
+# if there is more than one app. So no app can reach another one's rows, whatever key it uses.
 #
 # The classes here are Protocols, since an app is given thin wrappers (flight/app_host.py) and not the node's services:
 # they check what an app hands over, and know whose it is.
@@ -47,8 +47,8 @@ class Durable:
     """What the handler of a durable command returns: it changes nothing itself (ADR 0012).
 
     `changes` of its owner's rows in the vault are stored in one transaction with the command's own outcome. `apply` is
-    called once that is durable and its reports have left. If it was not stored, or nobody can know, `undo` is called in
-    its place: what is not kept must not be done. Neither can fail the command any more; what an app's raises is
+    called once that is durable and its reports are emitted. If it was not stored, or nobody can know, `undo` is called
+    in its place: what is not kept must not be done. Neither can fail the command any more; what an app's raises is
     reported by an event.
     """
 
@@ -117,7 +117,7 @@ class ReportSink(Protocol):
 
 
 class FileOutbox(Protocol):
-    """Products on their way to the ground: CFDP class 1 on VC2."""
+    """Products on their way to the ground: CFDP class 1 on the link's channel of products."""
 
     @property
     def backlog_octets(self) -> int:
@@ -128,7 +128,10 @@ class FileOutbox(Protocol):
         """File octets for which there is still room."""
 
     def put(self, name: str, octets: bytes) -> bool:
-        """Queue a file for downlink; return False if the outbox is full. An app's file reaches ground as `app.name`."""
+        """Queue a file for downlink; return False if the outbox is full.
+
+        If there are several apps, the file reaches ground as `app.name`.
+        """
 
 
 @dataclass(frozen=True, slots=True)

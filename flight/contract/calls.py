@@ -1,8 +1,8 @@
 """Whether what an app hands over can be called as the node will call it."""
 
 # It is asked when the app hands it over, at boot, and not left to the first call, which may come days later and then
-# fails a command or a report. Signatures decide: what is async, or takes other arguments, is refused by a line that
-# says what it takes and what it is called with.
+# fails a command or a report. Signatures decide. What takes other arguments is refused by a line that says what it
+# takes and what it is called with; whether it may be async, the caller decides (flight/app_host.py).
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ with the document alone (`Dictionary.from_document`), also if it is of another v
 # changes a meaning or a unit changes the checksum, the boot event, and the digest of every run.
 #
 # A document comes from outside. It is checked for all that decoding relies on, so that no packet can make a decoder
-# fail later by anything but DecodeError. Keys that this version does not know are ignored, but are under the checksum.
+# fail later by anything but DecodeError. Keys that this version does not know are under the checksum and ignored,
+# except in a setting and in limits: there they make the document malformed.
 
 from __future__ import annotations
 
