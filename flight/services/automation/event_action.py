@@ -166,7 +166,7 @@ class EventActions(Service):
                 self._of_mission.setdefault(event_id, []).append((what, act))
 
     def on_event(self, definition: EventDefinition) -> None:
-        """Queue the action of an event that occurred, if it has one that did not have its turn just now."""
+        """Queue the action of an event that occurred, if it has one and was not queued within `hold_s`."""
         event_id = (definition.apid, definition.number)
         wanted = event_id in self._of_mission or self._definitions.get(event_id, (False, b""))[0]
         if not (wanted and self._enabled):

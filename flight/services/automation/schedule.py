@@ -4,8 +4,9 @@
              --its time, a gate is closed---------> deleted unexecuted: Commands.refuse with Failure.NOT_RELEASED
              --found later than the late rule-----> deleted unexecuted: Commands.refuse with Failure.LATE
 
-An activity is executed at most once, and every one that is taken out gets a report. What is in force stands in
-schedule_timetable.py. What ground may command stands in schedule_activities.py and schedule_gates.py.
+An activity is executed at most once, and every one that comes due gets a report, unless the vault has lost transactions
+(see schedule_timetable.py, which also holds what is in force). What ground may command stands in
+schedule_activities.py and schedule_gates.py.
 """
 
 # Time is that of the on-board clock. The next release is looked at again every second and not by one long timer, so

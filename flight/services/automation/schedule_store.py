@@ -13,7 +13,8 @@ its way to the disk in the same order. `Timetable` puts in force what they say a
 #
 # S, A and C are source, APID and sequence count of the telecommand: its request id. So an id is in the schedule once at
 # most, and a row that stands under a key other than its own is foreign. Both rows survive a reboot and are read by the
-# software of another version: what does not fit is left out and reported, never deleted.
+# software of another version: what does not fit is left out and reported. It stays until `reset_schedule` deletes all
+# activities, or the next command about gates writes a state of its own.
 #
 # `number` orders activities of the same time as they were inserted. It goes round after 2^32 insertions, which no
 # schedule sees.

@@ -15,7 +15,8 @@ failed.
 #
 # An activity that is being released is out of the reach of commands: by the time they are stored it may be executed.
 # So is one that was given up: nobody knows whether its row will be there after a boot. After a loss of transactions in
-# the vault, what was due by the time of boot is given up, since it may have been released in what is lost: never twice.
+# the vault, stale rows that were due by the time of boot are given up: their activities may have been released in what
+# is lost, and none is executed twice.
 # Later activities stand, although ground may have deleted them in what is lost. That is the lesser risk, and an event
 # reports the loss to ground (ADR 0012).
 
@@ -37,8 +38,8 @@ from flight.store.vault import Changes, Vault
 class Timetable:
     """What is in force of the schedule.
 
-    `store` has the rows, `gates` says what is enabled. `changed` is set whenever any of it may have changed. `now_ns`
-    is the time at boot, in ns of TAI since 1958.
+    `store` has the rows, `gates` says what is enabled. `changed` is set whenever the rows were read again. `now_ns` is
+    the time at boot, in ns of TAI since 1958.
     """
 
     def __init__(self, vault: Vault, events: Events, now_ns: int) -> None:

@@ -301,7 +301,7 @@ class Power(Service):
             self._limit_payload()
 
     def _repeat(self) -> None:
-        """Have all orders given again at the next sample."""
+        """Have the next `_retry` give all orders again."""
         self._unswitched = set(self._wanted)
         self._limited = False
 

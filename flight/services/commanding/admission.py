@@ -16,8 +16,8 @@ unreadable with an event. The states of a telecommand stand at the head of fligh
 #
 # A command that is refused after step 3 has used up a token of its lane, on purpose. Urgent commands have a lane of
 # their own and cannot be named in `commands.refused_in`: what brings the node into safety is never refused for its
-# mode, and never waits behind a flood. A volatile command is reported as accepted here. A durable one is not: nothing
-# is said of it before it is stored (ADR 0012): one that waits in the queue may be lost with the power, and nothing was
+# mode, and never waits behind a flood of other commands. A volatile command is reported as accepted here. A durable one
+# is not, since nothing is said of it before it is stored (ADR 0012). If the power takes it from the queue, nothing was
 # promised.
 
 from __future__ import annotations

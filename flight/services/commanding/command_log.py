@@ -146,7 +146,7 @@ class CommandLog(Service):
 
     def done(self, key: str, request: RequestId, report: bytes) -> Changes:
         """Return the change that ends a command. `report` is its terminal report, empty if its sender wants none."""
-        # The request id stands before the report: a sender that wants no report leaves the report empty.
+        # The request id stands by itself, since the report, which names it too, may be empty.
         return {key: _STATE.pack(_DONE, request.encode()) + report}
 
     def forget(self, key: str) -> None:

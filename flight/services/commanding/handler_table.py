@@ -62,7 +62,7 @@ def _unkept(command: Command, outcome: Any) -> str:
             continue
         return f"gives Durable with {key!a}: {type(value).__name__}, should be a text, and octets or None"
     if not all(callable(callback) for callback in (outcome.apply, outcome.undo)):
-        return "gives Durable with a `apply` or `undo` that is not a function"
+        return "gives Durable with an `apply` or `undo` that is not a function"
     return ""
 
 

@@ -7,8 +7,8 @@ a gap: so it names each of them. The ranges are reported together, once per peri
 # Every refused request is accounted for, and no burst fills the downlink: that is the rule here. Per period `each_max`
 # refusals have a report of their own. The others extend the newest range of their code and APID, or begin a new one.
 # When RANGES_MAX ranges exist, further refusals are counted in one last row per code with `exact` at 0: its ends are
-# the first and the last request, of whatever APIDs. The rows above RANGES_MAX are kept free for these: nothing here
-# grows with the length of a burst.
+# the first and the last request, of whatever APIDs. The rows above RANGES_MAX are kept free for these, which is room
+# for 15 codes: nothing here grows with the length of a burst.
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from flight.services.recorder.recorder import Recorder
 from flight.store.quota import Share, SharedStorage
 from flight.store.vault import Vault
 
-# Users of the storage. Everything that was acknowledged is in the vault, so the recorder has a
-# lower priority and gives way to it (ADR 0011).
+# Users of the storage. Everything that was acknowledged is in the vault, so the recorder has a lower priority and gives
+# way to it (ADR 0011).
 VAULT, BOOT, RECORDER = "vault", "boot", "recorder"
 _VAULT_QUOTA_OCTETS = 4_000_000  # two checkpoints of a megabyte at most, and the journal
 _BOOT_QUOTA_OCTETS = 10_000  # two generations of a few hundred octets

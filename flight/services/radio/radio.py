@@ -198,7 +198,7 @@ class RadioLink:
         return len(self._unheard)
 
     def send_realtime(self, packet: bytes) -> bool:
-        """Queue a packet. Return False without contact, or if the queue is full: then the recorder has it."""
+        """Queue a packet. Return False without contact, or if the queue is full: then the caller has it recorded."""
         if self._ended or not self.in_contact or not self.link.queue(Role.REALTIME, packet):
             return False
         self._realtime_octets += len(packet)
@@ -442,7 +442,7 @@ class RadioLinks(Service):
 
     @property
     def drained(self) -> bool:
-        """Whether all live telemetry handed to them has left, or went back to the recorder as the contact ended."""
+        """Whether all live telemetry has left their queues, or went back to the recorder as the contact ended."""
         live = [link.link for link in self._links if link.in_contact]
         waiting = any(link.backlog_octets(Role.REALTIME) for link in live)
         return not waiting and not any(link.unheard for link in self._links)

@@ -122,7 +122,7 @@ class _Alarm:
 
 
 class Recorder:
-    """All packet stores of a node, and the source of its playback (services.radio.Playback).
+    """All packet stores of a node, and the source of its playback (flight.services.radio.radio.Playback).
 
     `storage_faults`: times storage did not take, give up or sync something. `lost`: packets that found no room in
     memory either. `returned_packets`: given back by a link whose contact ended.
@@ -321,7 +321,7 @@ class Recorder:
             self._owed_octets = 0  # there is no more to give up
         return budget.spent
 
-    # What ground commands (services.retrieval_commands)
+    # What ground commands (retrieval_commands.py)
 
     def enable(self, index: int, enabled: bool) -> Durable:
         """Return what a command leaves to be done to let a store take packets, or not."""

@@ -10,8 +10,8 @@ Times are those of packets, and need not rise: hence a span, the earliest and th
 # and whoever needs it reads the segment. So an empty index, as after a boot, is never wrong: it only costs time.
 # Nothing of it is stored.
 #
-# No call looks through more than INDEX_ROWS rows: a store may have thousands of segments, and a step is bounded
-# (flight.core.step_budget).
+# A search looks through INDEX_ROWS rows per call at most: a store may have thousands of segments, and a step is bounded
+# (flight.core.step_budget). Only `forget` may look through all rows, once behind a gap in the indices that is longer.
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Which events leave the node: those that ground has not disabled, and of each no more than a number per window.
 
 A window begins with an event and lasts `window_s`. What comes beyond `burst` in it is counted, and the count is
-reported when the window has ended. The boot event always leaves.
+reported when the window has ended. The boot event has no window, and no command can disable it.
 """
 
 # A fault that repeats itself must not fill the downlink, and must not be hidden either: the first `burst` reports say
@@ -9,8 +9,8 @@ reported when the window has ended. The boot event always leaves.
 # a boot, by which the ground knows that all counters begin again.
 #
 # What is disabled is a row of the vault per event, `events.APID.NUMBER`, and survives a reboot. Windows and counts are
-# in memory. A row of an event that this software does not have is deleted at boot and reported: a number that another
-# version gives to another event must not be silent because of it.
+# in memory. A row of an event that this software does not have is deleted at boot and reported: if a later version
+# gives that number to another event, that event must not be silent because of it.
 #
 # The gate only decides on reports. Whoever listens to an event (ST[19]) is called whether it is reported or not.
 

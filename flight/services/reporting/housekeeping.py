@@ -6,7 +6,7 @@ A structure of the dictionary has a period from the mission file or from its dec
 
 # One task collects everything, at absolute ticks of each structure: no error of one tick adds to the next. A tick that
 # was missed is skipped and counted, and never made up for: a sample taken now says nothing about then. What falls due
-# together is collected a few structures per step.
+# together is collected _IN_A_STEP structures per step.
 #
 # A command is checked before its acceptance only as far as the dictionary goes. Whether a structure from ground exists
 # is looked up when the command is executed: its definition may be on its way to the disk, sent in the command before.
@@ -189,7 +189,10 @@ class Housekeeping(Service):
         self._structures.provide(structure, sample)
 
     def check_samples(self) -> None:
-        """Sample every structure once. Raises SetupError with a line for each whose names do not fit."""
+        """Sample every structure once.
+
+        Raises SetupError with a line for each that nobody samples, or whose sample does not fit its fields.
+        """
         self._structures.check_samples()
 
     def handlers(self) -> Iterable[CommandHandler]:

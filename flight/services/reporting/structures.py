@@ -112,7 +112,10 @@ class Structures:
         self._samplers[self.by_name[name].sid].append(sample)
 
     def check_samples(self) -> None:
-        """Sample every structure once. Raises SetupError with a line for each whose names do not fit."""
+        """Sample every structure once.
+
+        Raises SetupError with a line for each that nobody samples, or whose sample does not fit its fields.
+        """
         faults = [fault for sid in self.by_sid for fault in self._faults(sid)]
         if faults:
             raise SetupError("\n".join(faults))

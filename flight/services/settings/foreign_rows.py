@@ -1,6 +1,6 @@
 """Rows of the vault that do not fit this software: another version wrote them.
 
-Their owner leaves them out, does not touch them, and has them reported here.
+Their owner leaves them out and has them reported here. Only a command that replaces or clears such rows touches them.
 """
 
 # Rows are kept and not deleted: after a return to the other version they mean what they meant before. Their number is

@@ -48,7 +48,7 @@ GAP_S = 1.0  # between two time reports at least
 _CORRECTION = "time.correction"
 _RATE = "time.rate"
 _CORRECTION_ROW = struct.Struct(">qiQ")  # offset_ns, drift_ppb, since_ns
-_RATE_MAX = 8  # a frame count has 8 bits: more would name no frame but count 0 either
+_RATE_MAX = 8  # a frame count has 8 bits: from 8 on only count 0 is a multiple of 2^rate
 _FREE_RUNNING, _STEERED = 0, 1
 _REPORT = (
     Field("rate", "u8", "", "a report every 2^rate frames of the real-time channel"),
