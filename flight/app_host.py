@@ -1,7 +1,7 @@
 """One payload app in a node: what the node gives it to work with, and how it is made, started and closed.
 
 Apps share one node and know nothing of one another. Each has an event sink, reports, commands and structures of its own
-APID; rows of the vault and files bear its name.
+APID. Its rows of the vault bear its name, and so do its files if there is more than one app.
 """
 
 # The node's services trust each other; an app is foreign code. So it never gets a service itself, but a wrapper that

@@ -17,7 +17,7 @@ Exit codes:
 # a board without extras (ADR 0010). A package that the chosen command misses becomes one line that names the extra.
 #
 # What becomes of stderr changes no exit code, since progress and errors are not the result. A result that stdout does
-# not take is a failure. If the reader of a pipe has left (`| head`), that is one without a word about it.
+# not take is a failure. If the reader of a pipe has left (`| head`), the command fails too, but says nothing about it.
 #
 # Where an error ends: OrbitnodeError and HalError have a message for people and become one line. What the system
 # refused (a full disk, a limit) becomes one line with a remedy (flight/linux/surroundings.py). Anything else is a

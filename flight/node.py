@@ -9,7 +9,8 @@ storage, and several nodes live in one process.
 # and samplers are handed out before any task has its first step, so that no command finds a service half there. Last
 # comes the command log's recovery, which reports the commands that were open when the power went.
 #
-# A boot that fails closes what it has made, apps above all: their worker processes would outlive it.
+# A boot that fails once apps are being made closes them and ends all tasks: their worker processes would outlive it.
+# Before that no process and no task has been started.
 #
 # The end, in order (`end`): links and telemetry hand over to the recorder what may not have been heard, and the boot
 # record stores the cause for the next boot. `close` only stops: a node that has lost its power goes through it as well.
@@ -88,7 +89,7 @@ class Node:
         self.swarm = swarm or LocalSwarm()
         self.parts = Parts(mission, platform, self.dictionary, self.scheduler, self.log, log_loss)
         self.apps: dict[str, AppHost] = {}
-        self.part(BootRecord)  # first: the event of the boot comes before every other one
+        self.part(BootRecord)  # first: the event of the boot comes before those of the services
         services = [service for row in ROSTER for service in self.parts.build(row)]
         with ExitStack() as undo:  # a boot that fails, or loses its power, must leave no process behind
             undo.callback(self.close)

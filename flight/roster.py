@@ -10,8 +10,9 @@ A new service is a file in its room, a row here, and its page in docs/guides/dic
 # In which order services are built follows from what they need: whoever asks the `Parts` for an object has its row
 # built first. A circle is found at once, by an assertion.
 #
-# A row's declarations are made without a node, because the ground needs them as well. All event numbers and structure
-# ids of the node are in the declarations of these rows; flight.contract.collect finds a clash.
+# A row's declarations are made without a node, because the ground needs them as well. All structure ids and event
+# numbers of the node are in them, but for the events of housekeeping, which flight.catalogue adds;
+# flight.contract.collect finds a clash.
 #
 # How a service is built stands here and not in its own file: a service is given what it needs, and does not know where
 # that comes from. So the rooms of the services need not import one another for the sake of wiring.
@@ -129,7 +130,8 @@ class Parts:
         self.scheduler = scheduler
         self.log = log
         self.log_loss = log_loss
-        # A little over what the stores hold: their segments end before they are quite full, never after.
+        # A quarter more than the capacity of the stores: marks, and segments left alone because they are damaged or
+        # foreign, count against the quota too.
         shares = storage_status.shares(mission.section(RecorderConfig).capacity_octets * 5 // 4)
         self.storage = SharedStorage(platform.storage, shares, mission.section(StorageConfig))
         self.vault = Vault(self.storage.user(storage_status.VAULT), epoch=platform.random.getrandbits(64))
