@@ -1,8 +1,8 @@
 """The payload apps of a mission: `[[app]]` and the section of each, read into classes, configs and declarations."""
 
 # The code of an app is foreign. It may lack what the node asks of an app, and raise anything from its import on, also
-# what is not an Exception. `guarded` is the one place that catches it, and it becomes a fault of the mission, one line
-# per fault, beside the mission's other faults.
+# what is not an Exception. Here `guarded` catches it, and it becomes a fault of the mission, one line per fault, beside
+# the mission's other faults.
 #
 # An app is asked step by step, and only as far as it can be: name and APID are its own, the class can be imported and
 # has the parts of an app, its section can be read, its declarations are well-formed. If a step fails, the app is left

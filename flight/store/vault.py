@@ -5,8 +5,8 @@
 
 The map is held in memory and is small: accepted commands, the schedule, parameters, read pointers. If transactions were
 lost, rows older than they may be out of date, since what was lost may have changed or deleted them. Such rows are kept
-and given all the same, being the best there is, and are known as stale until they are written again. Whoever acts on a
-row as if it still held asks `is_stale` first.
+and given all the same, being the best there is. They are known as stale until they are written again, or until a boot
+that finds a checkpoint made after the loss: so whoever acts on a row as if it still held asks `is_stale` at every boot.
 """
 
 # Why one map (ADR 0012): a command's outcome and what it changed must be stored together or not at all. With a file per

@@ -26,9 +26,10 @@ What is found at boot:
 # - A stale open row may be of the past: the command may have ended and been reported in what is lost. A report made up
 #   now could contradict that one, so none is made. A row that is done holds a report that was true when it was written.
 #
-# Rows are bounded by ROWS_MAX, and _URGENT_ROWS of them are for urgent commands alone: a disk that hangs must not keep
-# the node from being put into safe mode. Numbers go on behind the highest found at boot, foreign rows included, so no
-# row is written over another one.
+# Admission refuses durable commands from ROWS_MAX rows on, and those that are not urgent _URGENT_ROWS earlier: a disk
+# that hangs must not keep the node from being put into safe mode. What was queued before that still gets its row, so
+# the rows are bounded by ROWS_MAX and the two queues together. Numbers go on behind the highest found at boot, foreign
+# rows included, so no row is written over another one.
 
 from __future__ import annotations
 

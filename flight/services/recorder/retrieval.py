@@ -7,7 +7,7 @@ pointer stands at the first packet that has not left the node:
                                   |
                                   +-- given back if the contact ended first, and taken again by whoever comes next
 
-Each retrieval reads by the budget of the step that asks (flight.core.step_budget), one segment per call at most.
+Each retrieval reads by the budget of the step that asks (flight.core.step_budget), and `take` one segment at most.
 """
 
 # What survives a reboot, as rows of the vault, `recorder.STORE` and two more keys behind a dot:
