@@ -5,7 +5,8 @@ Logging never raises, whatever the stream does. It waits only if the stream does
 """
 
 # Several nodes live in one process, each with its own clock, so nothing here is global: each node binds its own logger.
-# Lines are stamped with the node's time, since in virtual time the machine's clock says nothing.
+# Lines are stamped with the time of the node's platform, since in virtual time the machine's clock says nothing. What
+# ground corrects (flight/services/time/clock.py) does not show in the log.
 #
 # Texts may come from an app, a file or a board. In the form for people they are made plain (flight/text/plain_text.py),
 # so that no text can clear a terminal or forge a line of the log. In JSON they stay as they are, escaped by the format.

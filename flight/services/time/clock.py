@@ -126,7 +126,7 @@ class Correction:
 
 
 class Clock:
-    """On-board time: whatever stamps, schedules or compares TAI asks this clock and no other."""
+    """On-board time: whatever stamps packets, schedules or compares TAI asks this clock. The log has the platform's."""
 
     def __init__(self, platform: Platform, vault: Vault) -> None:
         self.damage = ""  # why the stored correction is not in force, for the node to tell
