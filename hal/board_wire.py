@@ -51,7 +51,7 @@ from typing import ClassVar, Self
 from hal.base import PowerReading
 
 BODY_MAX = 200
-FRAME_MAX = 4 + BODY_MAX + 2  # with the COBS code octet; without the 0x00
+FRAME_MAX = 4 + BODY_MAX + 2  # with the COBS code octet, and one to spare; without the 0x00
 NAMES_MAX = 16
 NAME_OCTETS_MAX = 16
 VERSION = 2

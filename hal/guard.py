@@ -21,7 +21,7 @@ becomes a fault and is not passed on: the loop's heap is not protected against a
 # What sets a device aside. An exception in a call does not: whoever calls paces it, and may be answered next time. A
 # stall does, because each one costs the whole loop up to the limit. So does a fault in a callback, because nothing
 # paces callbacks. A fault that no caller was waiting for is kept and raised by the next call, so that a service reports
-# it. The newest one replaces an older one, and all are counted.
+# it. The newest one replaces an older one; those of callbacks are counted.
 #
 # After a pause, a timer whose callback failed is due again unless that callback had set another one. A driver that
 # lives by its timer (the serial board's poll) sets the next one at the end of each call; without this it would never
@@ -72,7 +72,7 @@ _Identity = tuple[int, int] | None
 
 @dataclass(slots=True)
 class GuardCounters:
-    """Counts since the device was opened.
+    """Counts since the guard was made.
 
     faults: calls and callbacks that failed. callback_faults: callbacks among them. stalls: those that took too long.
     set_aside: pauses that began. refused: calls made during a pause.

@@ -15,7 +15,7 @@ A scheme is served by the row of its kind (hal/kinds.py) or, if no row has it, b
 #
 # An import that hangs counts as the second kind: a slow disk at boot is not a wrong installation. Our own rows are
 # asked first, so that a package that is installed beside orbitnode can never change what a mission has flown with; and
-# the metadata of all distributions, which takes milliseconds to read, is read only for a scheme that no row has.
+# looking up a URL reads the metadata of all distributions, which takes milliseconds, only for a scheme that no row has.
 
 from __future__ import annotations
 
