@@ -57,7 +57,10 @@ class TrafficClass:
 
 @dataclass(frozen=True, slots=True)
 class EnergyRule:
-    """Below `stop_soc_frac` no job of this priority number or a lower one starts, until charge is `resume_soc_frac`."""
+    """Below `stop_soc_frac` no job that the rule covers starts, until charge is `resume_soc_frac`.
+
+    It covers the priority numbers up to `priority` that are above that of the rule before it.
+    """
 
     priority: int = key(minimum=0, maximum=255, text="highest priority number the rule is for")
     stop_soc_frac: float = key(minimum=0, maximum=1, text="state of charge below which no such job starts")

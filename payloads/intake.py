@@ -5,8 +5,9 @@ of the classes of `pattern` in turn.
 """
 
 # Jobs asked for by command come first, because somebody on the ground waits for them; the node's own traffic takes the
-# pictures that remain. Every job, also one of the node's own, goes through the swarm (`context.swarm`): whichever node
-# takes it gives it a number and enters it in its book, so there is one way in.
+# pictures that remain. Every new job, also one of the node's own, goes through the swarm (`context.swarm`): whichever
+# node takes it gives it a number and enters it in its book, so there is one way in. Only jobs that a boot restores
+# (job_commands.py) have their number already and go into the book at once.
 #
 # A job without a picture is durable: it was asked for by command, and survives a loss of power. One with a picture is
 # not, since the pixels would not survive either.

@@ -15,7 +15,7 @@
     RUNNING   --its product is in the outbox--------------------> DONE
     RUNNING   --no result, not to be tried again; no room-------> DROPPED (failed, downlink)
     QUEUED    --too late, cancelled, evicted by a better one----> DROPPED (deadline, cancelled, queue)
-    QUEUED    --the tile has another shape than the model's-----> DROPPED (shape)
+    QUEUED    --the tile has another shape than the mission's---> DROPPED (shape)
     WAITING   --too late, cancelled, evicted by a better one----> DROPPED (deadline, cancelled, queue)
 
 Callers may rely on one bound: at most `queue_tiles` tiles are held, running ones included.
