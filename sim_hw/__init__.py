@@ -1,1 +1,1 @@
-"""The simulator: world, boards, virtual time, whole-system runs."""
+"""The simulator: world, devices, virtual time, whole-system runs."""

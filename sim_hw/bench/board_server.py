@@ -98,7 +98,7 @@ class BoardServer:
 
     @property
     def garbage(self) -> int:
-        """Octets that belonged to no frame."""
+        """Stretches of the line that were not a frame, however many octets each had."""
         return self._receiver.garbage
 
     def feed(self, octets: bytes) -> bytes:

@@ -1,1 +1,1 @@
-"""The simulated computer: platform, loop, disk, boards, air, faults, cost of a step, digest."""
+"""The simulated computer: platform, loop, disk, devices, air, faults, cost of a step, digest."""

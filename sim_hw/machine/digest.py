@@ -15,7 +15,7 @@ decided the same.
 # by way of the products, so a digest is equal on one machine with one set of dependencies, and summary.json names both.
 #
 # Each entry has a head of fixed length with the lengths of what follows, so no two sequences of entries have the same
-# octets. An order is part of the entry: the loop makes calls of one instant in the order they were asked for.
+# octets. The order of the entries counts as well: the loop makes calls of one instant in the order they were asked for.
 #
 # There is one hash over everything, which is compared, and one per channel, which tells where two runs part.
 

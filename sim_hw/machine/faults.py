@@ -1,10 +1,10 @@
 """The fault plan of a run: what goes wrong, when, on purpose and reproducibly; and what has come of it."""
 
-# A fault is planned by the clock and may strike later. Three kinds wait until somebody runs into them: the device or
-# pool concerned asks `take` when it is used, and the first one due is handed out. So a `worker-kill` planned for the
-# eclipse strikes the next job that starts, however late that is. A `power-cut` happens of itself: the spacecraft puts
-# it on the loop, and says so with `take_this`. While a node has no power its cuts pass by and are not said to have
-# happened.
+# A fault is planned by the clock and may strike later. Three kinds wait until somebody runs into them: the power system
+# asks `take` when it is read or switched, the platform when a job starts, and the first one due is handed out. So a
+# `worker-kill` planned for the eclipse strikes the next job that starts, however late that is. A `power-cut` happens of
+# itself: the spacecraft puts it on the loop, and says so with `take_this`. While a node has no power its cuts pass by
+# and are not said to have happened.
 #
 # Every fault strikes once. `happened_ns` is what the summary and the report take from here: a run in which a planned
 # fault never struck has not tested what it seems to have tested, so that is said.

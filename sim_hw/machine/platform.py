@@ -12,8 +12,9 @@
 # machine. Its reply is due at submission + the duration of its table, in virtual time. The loop goes on until that
 # instant and only there waits for the process, so several workers compute side by side, and wall time decides nothing.
 #
-# Random numbers: the platform draws what the node asks for from one generator, and costs of steps from another. A
-# profile therefore does not change what else is drawn.
+# Random numbers: the platform draws what the node asks for from one generator, and costs of steps from another, which
+# is seeded by one draw from the first. So how many steps there are changes nothing about what else is drawn; whether
+# there is a profile does.
 
 from __future__ import annotations
 

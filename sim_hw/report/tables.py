@@ -82,7 +82,7 @@ def event_table(events: Sequence[EventRow], on_board: Mapping[str, int], archive
     """
     chips = "".join(f'<span class="chip {s}">{s} {on_board.get(s, 0):,}</span>' for s in _SEVERITIES)
     order = {severity: index for index, severity in enumerate(_SEVERITIES)}
-    # The grave ones always have a place; what remains goes to the newest of the others.
+    # The gravest come first; what remains of the places goes to the newest of the others.
     chosen = sorted(events, key=lambda e: (order.get(e.severity, 9), -e.time_ns))[:ROWS_MAX]
     rows = [
         f"<tr>{_times(clock, (e.time_ns - clock.start_tai_ns) / NS)}"

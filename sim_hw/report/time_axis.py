@@ -73,7 +73,7 @@ class Clock:
         return utc_from_tai(self.start_tai_ns + ns(t_s))
 
     def utc_text(self, t_s: float) -> str:
-        """Return UTC to the second: `09:45:00`, or `21 Mar 09:45:00` in a run of more than one day."""
+        """Return UTC to the second: `09:45:00`, or `21 Mar 09:45:00` in a run that goes over midnight."""
         when = self.utc(round(t_s))
         spans_days = self.utc(0.0).date() != self.utc(self.duration_s).date()
         return f"{when:%d %b %H:%M:%S}" if spans_days else f"{when:%H:%M:%S}"

@@ -7,7 +7,8 @@ boot is the same one, and a spacecraft sees the same pictures whoever flies besi
 # A folder's files come from a person, so they may be anything. They are looked at in two passes. When the run is
 # prepared, every file is opened and its head is checked against shape and type, without its samples: a wrong file is
 # said before a run of minutes begins, all wrong ones in one message. When a tile is taken, the samples are read and
-# checked against the head and the checksum; a file that has changed since ends the run with its name.
+# checked against the head and the checksum; a file that has changed since costs that picture: the camera raises
+# HalError with its name, and the run goes on.
 #
 # No memory is taken on a file's word: shapes are compared with what is right before an array is made, and images are
 # bounded by _IMAGE_OCTETS_MAX before they are decoded. The libraries underneath raise whatever their parsers run into
