@@ -89,7 +89,7 @@ class ApiOperator:
         return None if answer["values"] is None else exact(answer["values"], answer["not_finite"])
 
     async def wait_contact(self, timeout_s: float) -> bool:
-        """See Operator.wait_contact. Raises GroundLost if the ground is gone."""
+        """See Operator.wait_contact. Raises OrbitnodeError, and GroundLost if the ground is gone."""
         return bool(self._wait(do="wait_contact", timeout_s=timeout_s)["contact"])
 
     async def sleep(self, s: float) -> None:

@@ -4,9 +4,10 @@ A connection begins by showing the ground's token (ground/server/api_token.py). 
 operator is not asked for anything.
 """
 
-# A client imports the contract and its own room only. A command such as `cmd` must start in a fraction of a second, and
-# what a node needs (its services, numpy, rich) takes several times as long to load as a command to be answered. So rich
-# is imported only when something is shown, and `tests/unit/test_layout.py` holds the list of what may not be loaded.
+# A client imports the contract, its own room, and from the server only how a request and a token look. A command such
+# as `cmd` must start in a fraction of a second, and what a node needs (its services, numpy, rich) takes several times
+# as long to load as a command to be answered. So rich is imported only when something is shown, and
+# `tests/unit/test_layout.py` holds the list of what may not be loaded.
 
 from __future__ import annotations
 

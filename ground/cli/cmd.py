@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # The command line knows nothing of the mission: names and types are the ground's, which has the dictionary. So a
 # mistyped name is an answer of the ground, and a new command needs no new client.
 #
-# An answer is a line per stage, a line per row of a report, then the outcome. With --json these lines are passed on as
-# they come. For people the stages are shown as they come, and the reports as tables at the end.
+# An answer is a line per stage, one or more lines per report, then the outcome. With --json these lines are passed on
+# as they come. For people the stages are shown as they come, and the reports as tables at the end.
 
 HELP = "send a command to the node and wait for its completion"
 

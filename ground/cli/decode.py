@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what the packets mean")
     group.add_argument(
         "--definition", action="append", default=[], metavar="[APID=]FILE",
-        help="XTCE, a CSV table of fields (APID=FILE if it is of one APID), or a dictionary; repeatable",
+        help="XTCE, a CSV table of fields (APID=FILE if the file does not say the APID), or a dictionary; repeatable",
     )  # fmt: skip
     group.add_argument("--root-container", metavar="NAME", help="of XTCE: the container that every packet is")
     group.add_argument(
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Decode the files and print the account. Returns 0 if every octet was used and supported, 1 if not."""
+    """Decode the files and print the account. Return 0 if all was used and understood, else 1."""
     from ground.cli.decoding.account_shown import show
     from ground.recording.recording import open_recording
 

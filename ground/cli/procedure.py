@@ -51,7 +51,7 @@ def execute(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, procedure: Procedure, was_interrupted: Callable[[], bool]) -> str:
     """Run the procedure against the live node and show its steps. Return its fault, empty if there was none.
 
-    A procedure that caught its interruption and returned counts as interrupted: Raises KeyboardInterrupt.
+    Raises KeyboardInterrupt if it was interrupted, also if it caught that and returned.
     """
     with ApiOperator(args.port) as operator:
         lines = LastingLines((JsonLines if args.json else PlainLines)(operator.utc_text))

@@ -1,7 +1,7 @@
 """CommandTracker: follows each command from sending to its final report (ECSS-E-ST-70-41C, 6.1).
 
 States of one command:   open --[1,7]--> completed      open --[1,2] [1,128], refused by the session--> rejected
-                         open --[1,4] [1,8]--> failed   open --no final report in time, or the session says so--> lost
+                  open --[1,4] [1,6] [1,8]--> failed    open --no final report in time, or the session says so--> lost
                          open --volatile, and the node booted after it had arrived--> lost
 A final report that arrives after "lost" (played back from the recorder, say) still decides the outcome. So does the
 session, if it learns that the command never arrived. All other outcomes are final.
@@ -19,8 +19,8 @@ session, if it learns that the command never arrived. All other outcomes are fin
 # new whatever its count, because the count starts again if the node has lost its record (ADR 0018). A packet that was
 # played back may be older than what is known, so it proves a new boot only by a higher count.
 #
-# Request ids come round after 2^14 commands per APID. A report that was played back, and that is clearly older by the
-# on-board clock than the command, speaks of an earlier command with the same id and is only counted.
+# Request ids come round after GROUND_SEQ_COUNTS commands per APID. A report that was played back, and that is clearly
+# older by the on-board clock than the command, speaks of an earlier command with the same id and is only counted.
 #
 # Bounds: `open_max` open commands, SCHEDULED_MAX waiting on board, `capacity` records in all. A record that makes room
 # for a new one has always ended.

@@ -1,8 +1,9 @@
 """The steps of a procedure as they happen: an operator that passes every call on to another and reports it."""
 
 # Each step is reported twice, as it begins and as it has ended, so that whoever shows steps can also show what goes on
-# at the moment. Both reports are the same frozen object but for the outcome, which is empty at the beginning. A call
-# that raises OrbitnodeError has ended too, as "not done". One that Ctrl-C cuts short has not: nobody knows its outcome.
+# at the moment. The second has what is known only at the end: outcome, reason, code, values, and how long it took. A
+# call that raises OrbitnodeError has ended too, as "not done". One that Ctrl-C cuts short has not: nobody knows its
+# outcome.
 
 from __future__ import annotations
 

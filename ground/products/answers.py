@@ -21,8 +21,8 @@ from payloads.product.decode import Product
 from payloads.product.mask import MaskProduct
 from payloads.product.records import RecordProduct
 
-# Clear, cloud, cloud shadow: they differ in lightness alone, so they can be told apart in print and by colour-blind
-# readers. Then further classes, from light to dark.
+# Clear, cloud, cloud shadow: their lightness alone tells them apart, in print and for colour-blind readers. Then
+# further classes, from light to dark.
 MASK_COLOURS = (
     (93, 143, 99), (245, 247, 250), (58, 63, 92), (222, 210, 160), (190, 160, 200), (160, 190, 215), (200, 140, 110),
     (130, 160, 160), (150, 120, 150), (120, 130, 90), (100, 110, 150), (130, 80, 80), (70, 100, 90), (90, 60, 100),

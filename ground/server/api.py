@@ -23,7 +23,7 @@ if a request of it is under way; the command or file that it sent goes on.
     {"do": "parameters"}                          -> the settings of the dictionary with their newest values
     {"do": "latest", "name": "power"}             -> newest values of that structure, parameter, or all
     {"do": "events", "limit": 50, "severity": ""} -> newest events, oldest first
-    {"do": "follow", "what": "packets" | "events", "name": ""} -> lines until the connection ends
+    {"do": "follow", "what": "packets" | "events", "name": ""} -> lines until the client sends anything or goes
 
 An operator's session, one per connection, does what ground.operator.Operator says. Packets are kept for it from its
 beginning on, and from each of its commands on.
@@ -297,7 +297,7 @@ class ClientSession:
         return await self._operating.wait_contact(request.get("timeout_s", 0.0))
 
     async def _follow(self, request: dict[str, Any]) -> None:
-        """Send packets or events as they come, until the client goes. One that does not read loses lines, counted."""
+        """Send packets or events as they come, until the client speaks or goes. One that does not read loses lines."""
         name, events_only = request.get("name", ""), request.get("what") == "events"
 
         def on_change(change: Change, what: object) -> None:

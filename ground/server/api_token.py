@@ -121,7 +121,7 @@ def read_token(port: int) -> str:
 
 @contextmanager
 def _opened(folder: Path, *, make: bool = False) -> Iterator[int]:
-    """Open the folder of the tokens as a descriptor. Raises OSError, and OrbitnodeError if others may write to it."""
+    """Open the folder of the tokens as a descriptor. Raises OSError, and OrbitnodeError if it cannot be trusted."""
     if make:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):

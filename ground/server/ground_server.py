@@ -5,9 +5,9 @@
 # (telemetry_port.py).
 #
 # Order of the start: receiving ports, uplink, the API's port, then the token, and only then the API answers. A token
-# must not be put into its place before the port is ours, or it would replace that of a ground that runs. The end goes
-# backwards, token before port. Frames that the kernel has received by then are still taken, then the station is closed:
-# open transfers end and the archive is committed.
+# must not be put into its place before the port is ours, or it would replace that of a ground that runs. At the end,
+# frames that the kernel has received are taken first. Then things close backwards, token before port, and last of all
+# the station: open transfers end and the archive is committed.
 #
 # A fault of our own code in a callback costs what was being done, is counted and reported, and the ground goes on: a
 # pass is short, and a ground that died would lose the rest of it.

@@ -1,1 +1,1 @@
-"""What came down: decoder, limits, archive, products, recordings as columns, XTCE."""
+"""What came down: decoder, limits, archive, columns; and the dictionary as XTCE."""

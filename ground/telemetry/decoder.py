@@ -52,10 +52,10 @@ class DecodedPacket:
     """One telemetry packet with its meaning.
 
     `kind` is housekeeping, event, report, pdu (CFDP), idle, unknown, or undecoded. `service`, `subtype` and `time_ns`
-    (TAI since 1958-01-01) are None for packets without a PUS header. `raw` holds values as transmitted, `values` the
-    same with labels in place of the numbers of enumerated fields. `fields` has the field of each value of a
-    housekeeping report. `refers` says of those values that are the number of something what that is (`Field.refers`).
-    `data` is the source data, or the whole PDU.
+    (TAI since 1958-01-01) are None for packets without a PUS header, time reports apart. `raw` holds values as
+    transmitted, `values` the same with labels in place of the numbers of enumerated fields. `fields` has the field of
+    each value of a housekeeping report. `refers` says of those values that are the number of something what that is
+    (`Field.refers`). `data` is the source data, or the whole PDU.
     """
 
     name: str
