@@ -46,7 +46,7 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _port(text: str) -> int:
     if not (text.isdecimal() and len(text) <= 5 and 1 <= int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port number in 1..65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port number in 1 .. 65535")
     return int(text)
 
 
@@ -90,7 +90,7 @@ class GroundClient:
 
     def __init__(self, port: int, *, faithful: bool = False) -> None:
         if not 1 <= port <= 65535:
-            raise OrbitnodeError(f"port {port} is outside 1..65535")
+            raise OrbitnodeError(f"port {port} is outside 1 .. 65535")
         self._port = port
         self._faithful = faithful
         try:

@@ -162,7 +162,7 @@ def _request_id(text: str) -> list[int]:
 
 def _number(text: str) -> int:
     if not (text.isdecimal() and len(text) <= 3 and int(text) <= 255):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number in 0..255")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number in 0 .. 255")
     return int(text)
 
 

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Show telemetry. Return 0, or 1 if there is no value of that name yet. Raises OrbitnodeError."""
     if not tasks.EVERY_S_MIN <= args.every <= tasks.EVERY_S_MAX:
-        args.parser.error(f"--every {args.every:g} is outside {tasks.EVERY_S_MIN:g}..{tasks.EVERY_S_MAX:g} s")
+        args.parser.error(f"--every {args.every:g} is outside {tasks.EVERY_S_MIN:g} .. {tasks.EVERY_S_MAX:g} s")
     if args.name == "tasks":
         return tasks.execute(args)
     if args.task or args.once:

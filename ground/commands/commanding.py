@@ -315,7 +315,10 @@ def _pair(command: Command, fields: tuple[Field, ...], text: str) -> list[object
 
 
 def parse_value(field: Field, text: str) -> object:
-    """Return `text` as a value of the field. A text that is not a number stays one, for the encoder to judge."""
+    """Return `text` as a value of the field. A text that is not a number stays one, for the encoder to judge.
+
+    Raises OrbitnodeError for rows of several columns that are not JSON.
+    """
     if field.type == "str" or text in field.labels:
         return text
     if field.type == "rows":

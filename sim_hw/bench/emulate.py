@@ -219,7 +219,7 @@ def board_path(mission: Mission) -> str:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Emulate until a signal ends it, and return 0; raises SetupError for whatever keeps it from running."""
+    """Emulate until a signal ends it, and return 0; raises OrbitnodeError if it cannot start."""
     with diverted():
         return _emulate(args)
 
