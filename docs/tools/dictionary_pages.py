@@ -113,7 +113,8 @@ def _service(service: int, dictionary: Dictionary) -> str:
         if command.service == service
     ]
     heads = ("command", "what it does", "arguments", "durable", "packet", "APID")
-    return f"## {_SERVICES[service]}: ST[{service}]\n\n{table(heads, rows)}"
+    name = _SERVICES.get(service)  # a service type of a mission's own has no name in the standard
+    return f"## {f'{name}: ' if name else ''}ST[{service}]\n\n{table(heads, rows)}"
 
 
 def _type_of(command: Command) -> str:

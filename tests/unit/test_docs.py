@@ -75,9 +75,15 @@ def test_every_key_has_a_meaning() -> None:
 def test_a_table_without_a_place_and_a_place_without_a_table_are_faults() -> None:
     page = "x\n<!-- generated: keys [a] -->\n| old |\n<!-- end -->\ny\n"
     assert with_tables(page, {"[a]": "| new |"}) == page.replace("old", "new")
-    for found in ({}, {"[a]": "", "[b]": ""}, {"[b]": ""}):
-        with pytest.raises(ValueError, match="without a place"):
+    for found, says in (
+        ({}, r"has a place for \[a\], which no section"),
+        ({"[a]": "", "[b]": ""}, r"has no place for \[b\]; add a heading and, each on a line, <!-- generated: keys "),
+        ({"[b]": ""}, r"has no place for \[b\]"),
+    ):
+        with pytest.raises(ValueError, match=says):
             with_tables(page, found)
+    with pytest.raises(ValueError, match="two places"):
+        with_tables(page + page, {"[a]": ""})
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def project(tmp_path: Path) -> Path:
         else:
             continue
         placed += 1
-    assert placed == 5
+    assert placed == 8
     return tmp_path
 
 
@@ -69,12 +69,17 @@ def test_the_service_of_the_guide_flies(project: Path) -> None:
     tested = python(
         project, "-m", "pytest", "-q", "-p", "no:cacheprovider",
         "tests/sim/test_sunlight.py", "tests/sim/test_roster.py", "tests/unit/test_layout.py",
+        "tests/sim/test_housekeeping_names.py",
     )  # fmt: skip
     assert tested.returncode == 0, tested.stdout + tested.stderr
     written = python(project, "-m", "flight.cli", "dictionary", "--json")
     assert written.returncode == 0, written.stderr
     assert '"sunlight"' in written.stdout
     assert '"reset_sunlight"' in written.stdout
+    pages = python(project, "-m", "docs.tools")
+    assert pages.returncode == 0, pages.stderr
+    assert "wrote docs/guides/mission.md" in pages.stdout
+    assert "reset_sunlight" in (project / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
 
 
 def test_its_code_is_as_clean_as_ours(project: Path) -> None:
