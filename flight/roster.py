@@ -1,6 +1,6 @@
 """The services of a node, one row each: what it declares, its sections of mission.toml, and how it is built.
 
-A new service is a file in its room, a row here, and its page in docs/guides/dictionary.md.
+A new service is a file in its room and a row here: docs/guides/service.md.
 """
 
 # The order of the rows means one thing (ADR 0026): it is the order in which tasks start, so it decides between tasks

@@ -73,10 +73,15 @@ def _accuracy(summary: Summary) -> str:
 def _octets(summary: Summary) -> str:
     octets, files = summary["bytes"], summary["files"]
     return (
-        f"{octets['raw'] / 1e6:.1f} MB raw, {octets['product'] / 1e6:.1f} MB product, "
-        f"{octets['downlinked'] / 1e6:.1f} MB downlinked in {_counted(files['received'], 'file')}, "
+        f"{_sized(octets['raw'])} raw, {_sized(octets['product'])} product, "
+        f"{_sized(octets['downlinked'])} downlinked in {_counted(files['received'], 'file')}, "
         f"{files['incomplete']:,} incomplete"
     )
+
+
+def _sized(octets: int) -> str:
+    """Return a number of octets in the unit in which it can be read; small products would be 0.0 MB."""
+    return f"{octets / 1e6:,.1f} MB" if octets >= 1e6 or not octets else f"{octets / 1e3:,.1f} kB"
 
 
 def _energy(summary: Summary) -> str:

@@ -79,7 +79,8 @@ def check(command: str, place: str) -> None:
     words = [word for word in shlex.split(command, comments=True) if not re.match(r"[A-Z_]+=", word)]
     if words[:1] == ["make"]:
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-        assert all(re.search(rf"^{word}:.* ## ", makefile, re.MULTILINE) for word in words[1:]), f"{place}: {command}"
+        targets = [word for word in words[1:] if not word.startswith("-")]
+        assert all(re.search(rf"^{word}:.* ## ", makefile, re.MULTILINE) for word in targets), f"{place}: {command}"
     elif words[:1] == ["orbitnode"]:
         module = installed_commands()[words[1]].load()
         parser = Parser(prog=f"orbitnode {words[1]}")
