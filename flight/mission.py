@@ -131,7 +131,7 @@ def load(
     called for a mission with other faults as well, in which a section that cannot be read is None.
     Raises MissionError with all faults, OrbitnodeError if the file cannot be read at all.
     """
-    path = Path(path)
+    path = _found(Path(), str(path))
     table, sources = _merged(path)
     faults: list[Fault] = []
     sections = (*_SECTIONS, *(Section(name, kind) for name, kind in dict(extra or {}).items()))
@@ -230,7 +230,7 @@ def _merged(path: Path) -> tuple[dict[str, Any], list[tuple[Path, TomlLines]]]:
         if base is not None and len(tables) == _EXTENDS_MAX:
             deep = f"{base!r} is more than {_EXTENDS_MAX - 1} files away, do they extend each other in a circle?"
             raise MissionError(path, [f"{named}: extends: {deep}"])
-        at = _extended(at, base) if base is not None else None
+        at = _found(at.parent, base) if base is not None else None
     merged: dict[str, Any] = {}
     for table in reversed(tables):
         if "app" in table:
@@ -242,13 +242,13 @@ def _merged(path: Path) -> tuple[dict[str, Any], list[tuple[Path, TomlLines]]]:
     return merged, sources
 
 
-def _extended(at: Path, name: str) -> Path:
-    """Return the file that the one at `at` starts from: beside it, or else the mission of that name that comes with us.
+def _found(folder: Path, name: str) -> Path:
+    """Return the mission file `name`: the one in `folder`, or else the mission of that name that comes with us.
 
-    So a mission of one's own needs no copy of ours, and who puts a copy beside it means that copy.
+    So neither `--mission` nor `extends` needs a copy of ours, and who puts a copy there means that copy.
     """
-    beside, ours = at.parent / name, MISSIONS / Path(name).name
-    return ours if Path(name).name == name and not beside.exists() and ours.is_file() else beside
+    there, ours = folder / name, MISSIONS / Path(name).name
+    return ours if Path(name).name == name and not there.exists() and ours.is_file() else there
 
 
 def _overlay(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -253,6 +253,15 @@ def test_a_mission_of_ours_needs_no_copy_and_a_copy_goes_before_it(write: Write)
     assert load(path).node.name == "n"
 
 
+def test_a_mission_of_ours_is_found_by_its_name_alone(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(write(GOOD).parent)
+    assert load("bench.toml").node.name == "orbitnode-bench"
+    write(GOOD, "bench.toml")
+    assert load("bench.toml").node.name == "n"
+    with pytest.raises(OrbitnodeError, match=r"mission file nowhere.toml cannot be read: No such file or directory"):
+        load("nowhere.toml")
+
+
 def test_a_fault_is_placed_in_the_file_that_has_it(write: Write) -> None:
     write(GOOD.replace('"sim:eps"', '"can:eps"'), "base.toml")
     path = write('extends = "base.toml"\n[node]\nnam = 1\n[power]\nstart_mode = "none"\n')
