@@ -218,6 +218,15 @@ def test_the_summary_says_what_it_is_and_what_became_of_it(recorded: Path, capsy
     assert "\x1b" not in shown
 
 
+def test_an_empty_input_has_no_classes_of_octets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "empty"
+    path.touch()
+    status, shown, _ = here(capsys, path)
+    assert status == 1
+    assert "not recognised: the input is empty" in shown
+    assert not any(line.startswith("octets:") for line in shown.splitlines())
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_tables_are_written(recorded: Path, form: str, capsys: pytest.CaptureFixture[str]) -> None:
     out = recorded.parent / "tables"

@@ -56,7 +56,9 @@ def _show_stream(account: Account) -> None:
     passed = account["encapsulated"]
     if passed:
         _line("encapsulation packets, passed over: " + ", ".join(f"{name} {n:,}" for name, n in passed.items()))
-    _line("octets: " + ", ".join(f"{name} {n:,}" for name, n in account["classes"].items() if n))
+    classes = [f"{name} {n:,}" for name, n in account["classes"].items() if n]
+    if classes:  # an empty input has none
+        _line("octets: " + ", ".join(classes))
 
 
 def _show_apids(apids: Sequence[Account]) -> None:
