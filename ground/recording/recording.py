@@ -45,7 +45,7 @@ from ground.recording.definition import PacketDefinition
 from ground.recording.definition_set import DefinitionSet, NamedDefinition
 from ground.recording.definitions.definition_files import DefinitionsByApid, read_definition
 from ground.recording.definitions.own_dictionary import dictionary_definition
-from ground.recording.detection.detect import find
+from ground.recording.detection.detect import find, is_run
 from ground.recording.detection.finding import Finding
 from ground.recording.input_files import name_of, stretches
 from ground.recording.packet_batch import PacketBatch
@@ -92,16 +92,23 @@ class Recording:
         link: LinkOptions,
         definitions: DefinitionSet,
         *,
+        stated: LinkOptions | None = None,
         fallback: LinkOptions | None = None,
     ) -> None:
-        """Read `files` as `link` says; fallback: a further hint for detection if it finds nothing with `link`."""
+        """Read `files` as `link` says.
+
+        stated: the part of `link` that the user stated, if a mission file says the rest (see `detect.find`).
+        fallback: a further hint for detection if it finds nothing with `link`.
+        """
         self.finding: Finding | None = None
         self.on_progress: Callable[[int], None] | None = None
         self._files = files
         self._link = link
+        self._stated = link if stated is None else stated
         self._fallback = fallback
         self._definitions = definitions
         self._source: PacketSource | None = None
+        self._was_run = True  # so far all octets were the same
         self._passed_over = 0  # octets read before detection knew what they are
         self._counts = ApidCounts()
         self._spans = TableSpans()
@@ -123,14 +130,23 @@ class Recording:
 
     def _find(self, stretch: bytes) -> None:
         """Set `finding`, and the source if this stretch tells how to read the recording."""
-        self.finding = find(stretch, self._link)
-        if not self.finding.is_known and self._fallback is not None:
-            other = find(stretch, self._fallback)
-            self.finding = other if other.is_known else self.finding
-        if self.finding.is_known:
-            self._source = PacketSource(self.finding.options)
+        found = self._found(stretch, self._link)
+        if not found.is_known and self._fallback is not None:
+            other = self._found(stretch, self._fallback)
+            found = other if other.is_known else found
+        # If nothing is recognised, the beginning tells more than the last stretch: what kind of file it is, and where
+        # the first frame is that would fit without the options.
+        before = self.finding
+        if before is None or found.is_known or self._was_run or (found.alternatives and not before.alternatives):
+            self.finding = found
+        self._was_run = self._was_run and is_run(stretch)
+        if found.is_known:
+            self._source = PacketSource(found.options)
         elif stretch and self._link.form is not None and not self._link.missing():
             self._source = PacketSource(self._link)  # no evidence, but the user said all that reading needs
+
+    def _found(self, stretch: bytes, hint: LinkOptions) -> Finding:
+        return find(stretch, hint, stated=self._stated, offset=self._passed_over)
 
     def _decoded(self, batch: PacketBatch) -> Decoded:
         tables, unknown = self._definitions.decode(batch)
@@ -232,6 +248,7 @@ def open_recording(
         raise OrbitnodeError("; ".join(faults))
     how = {"root_container": root_container, "byte_order": byte_order, "starts_at_data": starts_at_data}
     given = _definitions(_paths(definition), how)
+    whole = stated
     fallback = on_trial = None
     if mission is not None or (tries_default and not given and dictionary is None):
         # Imported only here: loading a mission loads all flight code, which takes longer than decoding a short file.
@@ -251,10 +268,10 @@ def open_recording(
         if mission is None:
             fallback = of_mission
         else:
-            stated = of_mission
+            whole = of_mission
     if dictionary is not None:
         given.append(NamedDefinition(str(dictionary), read_definition(Path(dictionary))))
-    return Recording(_paths(files), stated, DefinitionSet(given, on_trial), fallback=fallback)
+    return Recording(_paths(files), whole, DefinitionSet(given, on_trial), stated=stated, fallback=fallback)
 
 
 def _paths(files: File | Sequence[File]) -> list[Path]:

@@ -172,6 +172,9 @@ def test_1_is_for_damaged_packets(foreign: Path, capsys: pytest.CaptureFixture[s
         (["--packets", "FILE"], "is one of the files to read"),
         (["--packets", "x", "--segments", "join"], "as they came"),
         (["--as", "words"], "invalid choice"),
+        (["--as", "packets", "--spacecraft", "3"], "--as packets --spacecraft 3: no recording has all of these"),
+        (["--as", "frames", "--coding", "rs223"], "--as frames --coding rs223: no recording has all of these"),
+        (["--vcid", "1", "--skip", "4"], "--vcid 1 --skip 4: no recording has all of these"),
     ],
 )
 def test_2_is_for_wrong_use(

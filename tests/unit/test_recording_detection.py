@@ -251,7 +251,10 @@ def test_nothing_that_we_know_is_not_said_to_be_anything(name: str) -> None:
 
 def test_the_kind_of_a_file_that_is_known_otherwise_is_said() -> None:
     assert find(NOTHING["gzip"]()).evidence == ("it begins like a gzip file",)
-    assert find(text()).evidence == ("it begins like text",)
+    (line,) = find(text()).evidence
+    assert line.startswith(
+        'it begins like text ("no packets here,"); if it is a recording all the same, say so with --as'
+    )
     assert find(b"\x89PNG\r\n\x1a\n" + Random(1).randbytes(9000)).evidence == ("it begins like a PNG image",)
     assert find(bytes(99)).evidence == ("all octets examined are 0x00",)
 
@@ -294,6 +297,75 @@ def test_a_hint_is_kept_and_what_contradicts_it_is_an_alternative() -> None:
     wrong = find(recording.octets, LinkOptions(form=Form.FRAMES, frame_octets=512))
     assert not wrong.is_known
     assert wrong.alternatives[0].options.form is Form.UNITS
+
+
+def file_packets() -> list[bytes]:
+    """Packets of one length, which chain over frames as well, with the header of a frame in front of each."""
+    source = Random(8)
+    return plain_packets(400, source, (1097,), apids=(3,))
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        (LinkOptions(spacecraft_id=3), "no frames fit --spacecraft 3; without it: transfer frames of 1,115 octets; "),
+        (LinkOptions(frame_octets=500), "no frames fit --frame-octets 500; without it: transfer frames of"),
+        (LinkOptions(service=Service.AOS), "no frames fit --service aos; without it: transfer frames of"),
+        (LinkOptions(insert_octets=4), "no frames fit --insert-octets 4; without it: transfer frames of"),
+        (LinkOptions(has_header_control=True), "no frames fit --header-control; without it: transfer frames of"),
+        (LinkOptions(coding="rs(255,223)"), "no units fit --coding rs223; without it: transfer frames of"),
+        (LinkOptions(interleave=4), "no units fit --interleave 4; without it: transfer frames of"),
+        (LinkOptions(randomizer="short"), "no units fit --randomizer short; without it: transfer frames of"),
+        (LinkOptions(convolutional=True), "no units fit --convolutional; without it: transfer frames of"),
+        (LinkOptions(skip_octets=4), "no packets fit --skip 4; without it: transfer frames of"),
+        (
+            LinkOptions(form=Form.FRAMES, frame_octets=500),
+            "no frames fit --as frames --frame-octets 500; without them: transfer frames of",
+        ),
+    ],
+    ids=lambda value: " ".join(value.stated()) if isinstance(value, LinkOptions) else "",
+)
+def test_no_reading_drops_what_was_stated(stated: LinkOptions, said: str) -> None:
+    octets = of_units(file_packets(), LinkConfig(coding="frame")).octets
+    finding = find(octets, stated)
+    assert not finding.is_known
+    assert finding.evidence[0].startswith(said)
+    assert finding.alternatives[0].options.form is Form.FRAMES
+
+
+def test_frames_that_were_stated_are_not_found_in_packets() -> None:
+    packets = b"".join(pus_packets(100, Random(4)))
+    for stated in (LinkOptions(spacecraft_id=3), LinkOptions(vcids=(1,)), LinkOptions(security_header_octets=4)):
+        finding = find(packets, stated)
+        assert not finding.is_known and finding.alternatives[0].options.form is Form.PACKETS
+    # A mission says all that of its link, and the file may hold packets alone.
+    assert find(packets, LinkOptions.from_config(LinkConfig()), stated=LinkOptions()).options.form is Form.PACKETS
+
+
+def test_an_interleave_that_was_stated_is_not_dropped_for_units_without_codewords() -> None:
+    octets = of_units(pus_packets(100, Random(4)), LinkConfig(coding="cadu")).octets
+    assert find(octets).options.coding == "none"
+    assert not find(octets, LinkOptions(interleave=4)).is_known
+
+
+def test_where_the_first_frame_begins_is_counted_from_the_start_of_the_recording() -> None:
+    octets = of_units(pus_packets(150, Random(4)), LinkConfig(coding="frame")).octets
+    assert find(octets).evidence[0] == "transfer frames of 1,115 octets"
+    assert find(octets[333:]).evidence[0] == "transfer frames of 1,115 octets, the first at octet 782"
+    assert find(bytes(5000) + octets).evidence[0] == "transfer frames of 1,115 octets, the first at octet 5,000"
+    assert find(octets[333:], offset=4 << 20).evidence[0].endswith("the first at octet 4,195,086")
+    # Noise first: a later window begins somewhere among the frames, so nothing can be said of the first.
+    later = find(Random(1).randbytes(5 * 111_500) + bytes(9) + octets * 2)
+    assert not later.is_known or "the first at" not in later.evidence[0]
+
+
+def test_what_to_try_is_said_if_nothing_is_recognised() -> None:
+    noise = Random(1).randbytes(1 << 16)
+    nothing = "no check confirms any markers, frames or packets"
+    (line,) = find(noise).evidence
+    assert line == f"{nothing}; if you know what it is, say so with --as, --frame-octets and the like"
+    (line,) = find(noise, LinkOptions(vcids=(1, 2))).evidence
+    assert line == f"no frames fit --vcid 1 --vcid 2, and without them {nothing}"
 
 
 @pytest.mark.parametrize("config", [*BARE, LinkConfig(coding="rs(255,223)"), AosConfig(coding="cadu")], ids=str)

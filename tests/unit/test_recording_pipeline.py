@@ -18,6 +18,7 @@ from flight.link.space_packet import SpacePacket
 from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import MISSIONS, load
 from ground.recording import LinkOptions, WholeRecording, decode, open_recording
+from ground.recording.input_files import STRETCH_OCTETS
 from ground.recording.streams.link_options import Form
 from ground.telemetry.decoder import HOUSEKEEPING, Decoder
 from tests.link_ends import BARE
@@ -261,6 +262,28 @@ def test_what_was_said_is_never_put_right_in_silence(tmp_path: Path, dictionary:
     found = decode(path, link=said)
     assert not found.account["complete"]
     assert found.account["link"].items() >= said.stated().items()
+
+
+def test_a_mission_does_not_rule_out_packets_but_an_option_does(tmp_path: Path, dictionary: Dictionary) -> None:
+    path = stored(tmp_path, b"".join(reports(dictionary, 200)))
+    assert decode(path, mission=MISSION).account["form"] == "packets"
+    found = decode(path, mission=MISSION, link=LinkOptions(frame_octets=500))
+    assert found.account["packets"] == 0
+    assert found.account["found"][0].startswith("not recognised: no frames fit --mission --frame-octets 500; without")
+
+
+def test_why_nothing_fits_is_told_of_the_beginning(tmp_path: Path, dictionary: Dictionary) -> None:
+    """Detection looks at several stretches of 4 MiB; a later one does not begin with a frame, nor like a gzip file."""
+    frames = b"".join(recorded_units(reports(dictionary, 200), LinkConfig(coding="frame")))
+    path = stored(tmp_path, frames * (2 * STRETCH_OCTETS // len(frames)))
+    (line,) = decode(path, link=LinkOptions(form=Form.UNITS)).account["found"]
+    assert "no units fit --as units; without it: transfer frames of 1,115 octets; " in line
+    noise = Random(1).randbytes(STRETCH_OCTETS)
+    assert decode(stored(tmp_path, b"\x1f\x8b" + noise)).account["found"] == [
+        "not recognised: it begins like a gzip file"
+    ]
+    (line,) = decode(stored(tmp_path, bytes(STRETCH_OCTETS) + noise[:9000])).account["found"]
+    assert "no check confirms" in line
 
 
 def test_a_file_that_is_not_there() -> None:

@@ -65,6 +65,7 @@ def add_link_arguments(parser: argparse.ArgumentParser) -> None:
 
 def link_options(args: argparse.Namespace) -> LinkOptions:
     """Return the options that were given. Ends the command with status 2 if they contradict one another."""
+    from ground.recording.detection.stated_options import contradictions
     from ground.recording.streams.link_options import Form, LinkOptions, Service
 
     options = LinkOptions(
@@ -88,7 +89,7 @@ def link_options(args: argparse.Namespace) -> LinkOptions:
         security_header_octets=args.security_header,
         security_trailer_octets=args.security_trailer,
     )
-    faults = options.faults()
+    faults = options.faults() + contradictions(options)
     if args.segments == "join" and args.packets is not None:
         faults.append("--segments join contradicts --packets, which writes packets as they came")
     if faults:

@@ -14,15 +14,16 @@
 #      `finding` for the scale. A reading is named only if confidence times coverage reaches _GUESS.
 #   4. If nothing fits the hint, everything is tried without it, only to tell the user what would fit.
 #
-# A hint is never overruled: options that it states are taken for granted, the rest is found around them. A reading that
-# needs what was not asked for (packets of other versions) is offered only as an alternative.
+# A hint is never overruled: options that it states are taken for granted, the rest is found around them. Nor is what a
+# user stated dropped: a reading must have what it is about (`stated_options`). A reading that needs what was not asked
+# for (packets of other versions) is offered only as an alternative.
 #
 # Bounds: WINDOWS windows of WINDOW_OCTETS; markers, which may be far apart, are looked for in SEARCHED_OCTETS.
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +32,11 @@ from ground.recording.detection.finding import Finding
 from ground.recording.detection.frame_evidence import find_frames
 from ground.recording.detection.known_files import known_file
 from ground.recording.detection.packet_evidence import find_encapsulation, find_packets
+from ground.recording.detection.stated_options import forms_of, written
 from ground.recording.detection.unit_evidence import find_units
 from ground.recording.streams.account import counted
 from ground.recording.streams.fill import leading_fill
-from ground.recording.streams.link_options import Form, LinkOptions
+from ground.recording.streams.link_options import Form, LinkOptions, Service
 from ground.recording.streams.source import PacketSource
 
 Octets = NDArray[np.uint8]
@@ -43,57 +45,92 @@ WINDOW_OCTETS = 1 << 18
 SEARCHED_OCTETS = 1 << 22
 WINDOWS = 6
 _ALTERNATIVES_MAX = 3
+_SAY_SO = "say so with --as, --frame-octets and the like"
 _GUESS = 0.3  # least confidence times coverage of a reading that is worth naming
 
 
-def find(first_octets: bytes, hint: LinkOptions | None = None) -> Finding:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What detection is asked: the hint, the forms that may be found, and at which octet of the recording it looks."""
+
+    hint: LinkOptions
+    forms: frozenset[Form]
+    offset: int
+
+
+def find(
+    first_octets: bytes, hint: LinkOptions | None = None, *, stated: LinkOptions | None = None, offset: int = 0
+) -> Finding:
     """Find out what a recording is that begins with these octets; 4 MiB are enough.
 
     hint: options that are known already. They are kept, and those that are None are found. If nothing fits them, what
         would fit without them is among the alternatives.
+    stated: the part of the hint that the user stated of this recording (default: all of it). Only forms that have what
+        it is about are found: frames if it says anything of frames.
+    offset: of the first octet in the recording, for the evidence.
 
     Returns a Finding in any case; `is_known` is False if nothing was recognised.
     """
     hint = hint or LinkOptions()
+    stated = hint if stated is None else stated
     octets = np.frombuffer(first_octets, np.uint8)
-    found, others = _ranked(octets, hint)
+    found, others = _ranked(octets, _Asked(hint, forms_of(stated), offset))
     if found:
         return _completed(found[0], octets).beside((found[1:] + others)[:_ALTERNATIVES_MAX])
+    free: list[Finding] = []
     if hint != LinkOptions():
-        free, unasked = _ranked(octets, LinkOptions())
-        others += free + unasked
-    unknown = replace(hint, form=None)
-    return Finding(unknown, _why_unknown(octets, others), 0.0, alternatives=tuple(others[:_ALTERNATIVES_MAX]))
+        asked, unasked = _ranked(octets, _Asked(LinkOptions(), frozenset(Form), offset))
+        free = asked + unasked
+    # Stable, so among equals first what keeps to the hint and only needs an option more.
+    readings = sorted(
+        [*((reading, False) for reading in others), *((reading, True) for reading in free)],
+        key=lambda ranked: -ranked[0].rank,
+    )
+    options = [*(["--mission"] if hint.stated().keys() - stated.stated().keys() else []), *written(stated)]
+    why = _why_unknown(octets, offset, options, forms_of(stated), readings[0] if readings else None)
+    alternatives = tuple(reading for reading, _ in readings[:_ALTERNATIVES_MAX])
+    return Finding(replace(hint, form=None), why, 0.0, alternatives=alternatives)
 
 
-def _ranked(octets: Octets, hint: LinkOptions) -> tuple[list[Finding], list[Finding]]:
+def is_run(octets: bytes) -> bool:
+    """Whether all octets are the same, so that nothing can be found in them."""
+    return not octets.strip(octets[:1])
+
+
+def _ranked(octets: Octets, asked: _Asked) -> tuple[list[Finding], list[Finding]]:
     """Return the readings worth naming, the best first, and those that need an option that was not asked for."""
     unasked: list[Finding] = []
-    for number, (window, more) in enumerate(_windows(octets)):
-        readings = _readings(window, more, hint, is_first=number == 0, is_all=len(window) == len(octets))
+    hint = asked.hint
+    for number, (at, window, more) in enumerate(_windows(octets)):
+        # Where frames begin is known only in the first window: a later one may stand in the midst of them.
+        offset = asked.offset + at if number == 0 else None
+        readings = _readings(window, more, asked, offset=offset, is_all=len(window) == len(octets))
         found = [
             reading
             for reading in readings
             if reading.confidence * reading.coverage >= _GUESS and _keeps(reading.options, hint)
         ]
         found.sort(key=lambda reading: -reading.rank)
-        asked = [reading for reading in found if reading.options.any_version == hint.any_version]
-        unasked += [reading for reading in found if reading not in asked]
-        if asked:
-            return asked, unasked
+        fitting = [reading for reading in found if reading.options.any_version == hint.any_version]
+        unasked += [reading for reading in found if reading not in fitting]
+        if fitting:
+            return fitting, unasked
     return [], unasked
 
 
 def _keeps(found: LinkOptions, hint: LinkOptions) -> bool:
     """Whether the frames of a reading, if it has any, are those of the hint."""
-    return not found.is_framed or all(
-        stated is None or stated == found_value
-        for stated, found_value in ((hint.service, found.service), (hint.frame_octets, found.frame_octets))
-    )
+    if not found.is_framed:
+        return True
+    if found.service is Service.TM and (hint.insert_octets or hint.has_header_control):  # TM frames have neither
+        return False
+    if found.coding == "none" and hint.interleave is not None and hint.coding is None:  # nothing is interleaved
+        return False
+    return hint.service in (None, found.service) and hint.frame_octets in (None, found.frame_octets)
 
 
-def _windows(octets: Octets) -> Iterator[tuple[Octets, Octets]]:
-    """Yield pairs (window, stretch in which markers are looked for), the first behind a leading run of one octet."""
+def _windows(octets: Octets) -> Iterator[tuple[int, Octets, Octets]]:
+    """Yield (first octet, window, stretch in which markers are looked for), the first behind a run of one octet."""
     start = leading_fill(octets)
     if start >= len(octets):
         return
@@ -104,20 +141,21 @@ def _windows(octets: Octets) -> Iterator[tuple[Octets, Octets]]:
         at += leading_fill(octets[at : at + SEARCHED_OCTETS]) if number else 0
         if at not in seen and at < len(octets):
             seen.add(at)
-            yield octets[at : at + WINDOW_OCTETS], octets[at : at + SEARCHED_OCTETS]
+            yield at, octets[at : at + WINDOW_OCTETS], octets[at : at + SEARCHED_OCTETS]
         if length <= WINDOW_OCTETS:
             return
 
 
-def _readings(window: Octets, more: Octets, hint: LinkOptions, *, is_first: bool, is_all: bool) -> Iterator[Finding]:
-    forms = Form if hint.form is None else (hint.form,)
+def _readings(window: Octets, more: Octets, asked: _Asked, *, offset: int | None, is_all: bool) -> Iterator[Finding]:
+    """Yield readings of a window. offset: of the window in the recording; None if it is not the first one."""
+    hint, forms, is_first = asked.hint, asked.forms, offset is not None
     if Form.UNITS in forms:
         units = list(find_units(window, hint, tries_inner=is_first))
         if not units and len(more) > len(window):  # units may be so long that a window holds few markers
             units = list(find_units(more, hint, tries_inner=False))
         yield from units
     if Form.FRAMES in forms:
-        yield from find_frames(window, hint, anywhere=is_first)
+        yield from find_frames(window, hint, offset=offset)
     if Form.PACKETS in forms:
         yield from find_packets(window, hint, is_all=is_all, tries_leads=is_first)
     if Form.ENCAPSULATION in forms:
@@ -142,16 +180,44 @@ def _completed(finding: Finding, octets: Octets) -> Finding:
     return replace(finding, options=replace(options, joins_segments=joins), evidence=finding.evidence + lines)
 
 
-def _why_unknown(octets: Octets, others: list[Finding]) -> tuple[str, ...]:
-    """Say why nothing was recognised, and what would fit without the hint."""
+def _why_unknown(
+    octets: Octets, offset: int, options: list[str], forms: frozenset[Form], best: tuple[Finding, bool] | None
+) -> tuple[str, ...]:
+    """Say why nothing was recognised, and what would help.
+
+    options, forms: what was stated, and the forms that it leaves. best: the best other reading, and whether it needs
+    the options left out.
+    """
     if not len(octets):
         return ("the input is empty",)
-    if leading_fill(octets) == len(octets) or not (octets != octets[0]).any():
+    if not (octets != octets[0]).any():
         return (f"all octets examined are {int(octets[0]):#04x}",)
     lines = []
-    kind = known_file(octets[:512].tobytes())
+    kind = "" if offset else known_file(octets[:512].tobytes())
     if kind:
         lines.append(f"it begins like {kind}")
-    if others:
-        lines.append("nothing fits the options given; without them this would: " + "; ".join(others[0].evidence))
-    return tuple(lines) or ("no check confirms any markers, frames or packets",)
+        if kind.startswith("text") and not options and best is None:
+            lines[0] += f"; if it is a recording all the same, {_SAY_SO}"
+    nothing = "no check confirms any markers, frames or packets"
+    without = "without it" if len(options) == 1 else "without them"
+    fault = f"{_wanted(forms)} {' '.join(options)}" if options else nothing
+    if best is not None:
+        reading, is_free = best
+        changes = [without] * is_free + ["with --any-version"] * (
+            reading.options.any_version and "--any-version" not in options
+        )
+        evidence = "; ".join(reading.evidence)
+        lines.append(f"{fault}; {' and '.join(changes)}: {evidence}")
+    elif options:
+        lines.append(f"{fault}, and {without} {nothing}")
+    return tuple(lines) or (f"{nothing}; if you know what it is, {_SAY_SO}",)
+
+
+def _wanted(forms: frozenset[Form]) -> str:
+    """Return the beginning of a sentence that says that no octets of these forms fit something."""
+    if Form.FRAMES in forms and Form.PACKETS not in forms:
+        return "no frames fit"
+    if len(forms) == 1:
+        (form,) = forms
+        return f"no {'encapsulation packets' if form is Form.ENCAPSULATION else form} fit"
+    return "nothing fits"

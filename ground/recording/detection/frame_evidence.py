@@ -237,14 +237,19 @@ def _best_layout(frames: Frames, layouts: Sequence[LinkOptions]) -> LinkOptions:
     return best
 
 
-def find_frames(octets: Octets, hint: LinkOptions, *, anywhere: bool) -> Iterator[Finding]:
-    """Yield readings of a stretch as bare frames. anywhere: the first may begin at any octet, which takes longer."""
+def find_frames(octets: Octets, hint: LinkOptions, *, offset: int | None) -> Iterator[Finding]:
+    """Yield readings of a stretch as bare frames.
+
+    offset: of the stretch in the recording. None: the evidence says nothing of places, and only frames that
+        begin with the stretch are found; looking at every octet takes longer.
+    """
     for size in _lengths(octets, hint):
-        finding = _reading(octets, 0, size, hint)
+        finding = _reading(octets, 0, size, hint, offset)
         if finding is not None:
             yield finding
             return
-    readings = (_reading(octets, start, size, hint) for start, size in (_places(octets, hint) if anywhere else ()))
+    places = () if offset is None else _places(octets, hint)
+    readings = (_reading(octets, start, size, hint, offset) for start, size in places)
     found = max(
         (finding for finding in readings if finding is not None), key=lambda finding: finding.confidence, default=None
     )
@@ -252,7 +257,7 @@ def find_frames(octets: Octets, hint: LinkOptions, *, anywhere: bool) -> Iterato
         yield found
 
 
-def _reading(octets: Octets, start: int, size: int, hint: LinkOptions) -> Finding | None:
+def _reading(octets: Octets, start: int, size: int, hint: LinkOptions, offset: int | None) -> Finding | None:
     """Read a stretch as frames of `size` octets from `start` on; None if they are not."""
     whole = (len(octets) - start) // size
     if not whole or size < FRAME_OCTETS_MIN:
@@ -264,7 +269,9 @@ def _reading(octets: Octets, start: int, size: int, hint: LinkOptions) -> Findin
     options = replace(evidence.options, form=Form.FRAMES, coding="none", randomizer="none", convolutional=False)
     if not options.has_fecf:  # then the spacecraft is what tells a frame from other octets
         options = replace(options, spacecraft_id=evidence.spacecraft_id)
-    line = f"transfer frames of {counted(size, 'octet')}" + (f", the first at octet {start}" if start else "")
+    line = f"transfer frames of {counted(size, 'octet')}"
+    if offset is not None and offset + start:
+        line += f", the first at octet {offset + start:,}"
     return Finding(options, (line, *evidence.lines), evidence.score, coverage=whole * size / len(octets))
 
 
