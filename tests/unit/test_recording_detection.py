@@ -351,12 +351,12 @@ def test_an_interleave_that_was_stated_is_not_dropped_for_units_without_codeword
 def test_where_the_first_frame_begins_is_counted_from_the_start_of_the_recording() -> None:
     octets = of_units(pus_packets(150, Random(4)), LinkConfig(coding="frame")).octets
     assert find(octets).evidence[0] == "transfer frames of 1,115 octets"
-    assert find(octets[333:]).evidence[0] == "transfer frames of 1,115 octets, the first at octet 782"
-    assert find(bytes(5000) + octets).evidence[0] == "transfer frames of 1,115 octets, the first at octet 5,000"
-    assert find(octets[333:], offset=4 << 20).evidence[0].endswith("the first at octet 4,195,086")
+    assert find(octets[333:]).evidence[0] == "transfer frames of 1,115 octets, the first found at octet 782"
+    assert find(bytes(5000) + octets).evidence[0] == "transfer frames of 1,115 octets, the first found at octet 5,000"
+    assert find(octets[333:], offset=4 << 20).evidence[0].endswith("the first found at octet 4,195,086")
     # Noise first: a later window begins somewhere among the frames, so nothing can be said of the first.
     later = find(Random(1).randbytes(5 * 111_500) + bytes(9) + octets * 2)
-    assert not later.is_known or "the first at" not in later.evidence[0]
+    assert not later.is_known or "the first found at" not in later.evidence[0]
 
 
 def test_what_to_try_is_said_if_nothing_is_recognised() -> None:

@@ -270,8 +270,8 @@ def _reading(octets: Octets, start: int, size: int, hint: LinkOptions, offset: i
     if not options.has_fecf:  # then the spacecraft is what tells a frame from other octets
         options = replace(options, spacecraft_id=evidence.spacecraft_id)
     line = f"transfer frames of {counted(size, 'octet')}"
-    if offset is not None and offset + start:
-        line += f", the first at octet {offset + start:,}"
+    if offset is not None and offset + start:  # "found": detection may have missed others in a stretch before
+        line += f", the first found at octet {offset + start:,}"
     return Finding(options, (line, *evidence.lines), evidence.score, coverage=whole * size / len(octets))
 
 
