@@ -364,7 +364,7 @@ def test_an_upload_that_nobody_hears_fails_in_time(ground: Ground) -> None:
 def test_a_name_that_no_telemetry_has_is_told_from_one_that_has_not_come(
     ground: Ground, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, says in (("pwer", "did you mean 'power'"), ("power.so", "did you mean 'power.soc'"), ("zz", "have ")):
+    for name, says in (("pwer", "did you mean 'power'"), ("power.so", "did you mean 'power.soc'"), ("zz", "known: ")):
         for argv in ([name], [name, "--follow"]):
             with pytest.raises(OrbitnodeError, match=f"no telemetry is called '{name}', {says}"):
                 run(tm, ground, *argv)

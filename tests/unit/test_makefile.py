@@ -40,13 +40,17 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
+def unmade() -> dict[str, str]:
+    """Return the surroundings without what a make that runs these tests, or a user's pip, would have a make do."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "MAKE", "MFLAGS"))}
+
+
 def make(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> tuple[int, list[str]]:
     """Exit code of make, and what it said on stderr without its own closing line."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "MAKE", "MFLAGS"))}
     done = subprocess.run(
         ["make", *arguments],
         cwd=folder,
-        env=kept | (environment or {}),
+        env=unmade() | (environment or {}),
         capture_output=True,
         text=True,
         timeout=GIVE_UP_S,
@@ -117,7 +121,9 @@ def test_run_flies_one_orbit_and_passes_on_what_is_asked_for(checkout: Path) -> 
     for stamp in (".created", ".installed", ".assets"):
         (checkout / ".venv" / stamp).touch()
     command = ["make", "run", "ARGS=--seed 12"]
-    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=GIVE_UP_S, check=True)
+    done = subprocess.run(
+        command, cwd=checkout, env=unmade(), capture_output=True, text=True, timeout=GIVE_UP_S, check=True
+    )
     assert done.stdout == "run --orbits 1 --seed 12\n"
 
 
