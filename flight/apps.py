@@ -24,7 +24,7 @@ from flight.contract.collect import Owned, clashes, excesses
 from flight.contract.dictionary import Declarations, Dictionary, shape_faults
 from flight.contract.sections import AppSection, NodeConfig
 from flight.core.config import Fault, read_as_it_is, read_table
-from flight.core.errors import PASSES_THROUGH, OrbitnodeError
+from flight.core.errors import PASSES_THROUGH, OrbitnodeError, missing_import
 from flight.core.task import text_of
 
 T = TypeVar("T")
@@ -213,9 +213,9 @@ def _why_not_loaded(raised: Raised, module: str) -> str:
     error = raised.error
     if not isinstance(error, ImportError):
         return f"its module raises {raised.text}"
-    text = " ".join(str(error).split()) or raised.text  # the text of a foreign module may have several lines
-    if error.name not in {None, module, module.partition(".")[0]}:  # it is there, and something that it imports is not
+    if text := missing_import(error, module):
         return f"{text}; is an extra such as [payload] missing?"
+    text = " ".join(str(error).split()) or raised.text  # the text of a foreign module may have several lines
     not_found = isinstance(error, ModuleNotFoundError) and error.name is not None
     return f"{text}{'; is it installed, or its folder on PYTHONPATH?' if not_found else ''}"
 

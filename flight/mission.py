@@ -20,7 +20,6 @@ their owners give.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -32,7 +31,7 @@ from flight.contract.sections import NODE_KEYS, DriverConfig, LinkSection, NodeC
 from flight.core.config import Fault, Section, key_names, read_as_it_is, read_table, suggestion
 from flight.core.errors import OrbitnodeError
 from flight.core.executive_section import ExecutiveConfig
-from flight.core.toml_lines import TomlLines
+from flight.core.toml_lines import TomlLines, read_toml
 from flight.link.kinds import LINK_KINDS
 from flight.link.tm_tc_stack import LinkConfig
 from flight.roster import ROSTER
@@ -218,9 +217,9 @@ def _merged(path: Path) -> tuple[dict[str, Any], list[tuple[Path, TomlLines]]]:
                 raise MissionError(path, [f"{named}: extends: {at} cannot be read: {reason}"]) from None
             raise OrbitnodeError(f"mission file {at} cannot be read: {reason}") from None
         try:
-            table = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
-            raise MissionError(path, [f"{at}: not valid TOML: {error}"]) from None
+            table = read_toml(text, str(at))
+        except ValueError as error:
+            raise MissionError(path, [str(error)]) from None
         sources.append((at, TomlLines(text)))
         base = table.pop("extends", None)
         named = f"{at}:{sources[-1][1].find(('extends',))}"

@@ -10,17 +10,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import fields
-from functools import partial
 
 from flight.core.errors import SetupError
 from payloads.assets.models import resolve_model
 from payloads.config import PayloadConfig, WorkerAppConfig
 from payloads.worker.guards import Guard
 from payloads.worker.pool import PoolConfig, PoolStats, WorkerPool
-from payloads.worker.settings import declared_answer
+from payloads.worker.settings import declared_answer, settings_fault
 
 
 def pool_config(config: PayloadConfig, app: WorkerAppConfig) -> PoolConfig:
@@ -54,23 +53,26 @@ def check_models(config: PayloadConfig) -> None:
 
 def worker_faults(config: PayloadConfig) -> list[tuple[tuple[str | int, ...], str]]:
     """Return the key and the fault of each worker app whose code or model cannot be used."""
-    found: list[tuple[tuple[str | int, ...], str]] = []
-    for place, app in enumerate(config.worker_app):
-        checks: dict[str, Callable[[], object]] = {
-            "code": partial(declared_answer, app.code),
-            "model": partial(_find_model, app.model),
-        }
-        for key, check in checks.items():
-            try:
-                check()
-            except SetupError as error:
-                found.append((("worker_app", place, key), str(error)))
-    return found
+    return [
+        (("worker_app", place, key), text)
+        for place, app in enumerate(config.worker_app)
+        for key, text in _faults_of(app).items()
+    ]
 
 
-def _find_model(model: str) -> None:
-    if model:  # an app may do without one
-        resolve_model(model)
+def _faults_of(app: WorkerAppConfig) -> dict[str, str]:
+    faults: dict[str, str] = {}
+    model = ""  # an app may do without one
+    try:
+        declared_answer(app.code)
+    except SetupError as error:
+        faults["code"] = str(error)
+    try:
+        model = str(resolve_model(app.model).absolute()) if app.model else ""
+    except SetupError as error:
+        faults["model"] = str(error)
+    # Only if both were found: else the app would complain of the same once more.
+    return faults or settings_fault(app.code, model, app.threads)
 
 
 class AppPools:

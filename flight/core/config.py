@@ -38,6 +38,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from flight.core.errors import SetupError
+from flight.text.close_name import close_name
 
 C = TypeVar("C")
 
@@ -200,11 +201,9 @@ def _order_faults(section: object, path: tuple[str | int, ...]) -> list[Fault]:
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Say what to write in place of the unknown `name`: the nearest of the known names, or all of them."""
-    import difflib  # here, since only a faulty mission needs it: a node that flies does without
-
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, 1)
-    return f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"
+    close = close_name(name, names)
+    return f"known: {', '.join(names)}" if close is None else f"did you mean {close}?"
 
 
 def _text(declared: dataclasses.Field[Any]) -> str:

@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 
 class OrbitnodeError(Exception):
     """A failure whose message is meant for a person: what was wrong, where, what would be right."""
@@ -46,6 +48,17 @@ class PowerLost(BaseException):
 
 PASSES_THROUGH = (KeyboardInterrupt, PowerLost)
 """Whoever calls other people's code lets these through and catches everything else: that code did not cause them."""
+
+
+def missing_import(error: BaseException, module: str) -> str:
+    """Say which file imports what is not installed, if `module` was found and one of its imports was not; else ""."""
+    if not isinstance(error, ModuleNotFoundError) or error.name is None or f"{module}.".startswith(f"{error.name}."):
+        return ""
+    # Importlib's own frames are on the traceback as well, and the last frame of a file made the import.
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    importers = [file for file in files if not file.startswith("<") and not file.endswith("importlib/__init__.py")]
+    importer = importers[-1].rpartition("/")[2] if importers else ""
+    return f"{importer} imports {error.name!r}, which is not installed" if importer else ""
 
 
 def reason_of(error: Exception) -> str:

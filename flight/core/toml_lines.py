@@ -1,4 +1,4 @@
-"""Where a key stands in a TOML text: the parser that reads the values does not say."""
+"""Reading a TOML text so that every fault has its line: of what is not TOML, and of where a key stands in what is."""
 
 # A fault in a mission is worth little without its line, and tomllib keeps none. So the text is walked a second time, by
 # a scanner that knows only as much of TOML as is needed to find where keys and values begin. tomllib has read the text
@@ -10,14 +10,31 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from typing import Any
 
 Path = tuple[str | int, ...]
 
+_FAULT = re.compile(r"(.*) \(at (?:line ([0-9]+), column ([0-9]+)|end of document)\)", re.DOTALL)  # as tomllib has it
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SCALAR = re.compile(r"[^\s,\]}#]+(?: [0-9][^\s,\]}#]*)?")  # one blank may stand between a date and its time
 _BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
 _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
 _ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r"}
+
+
+def read_toml(text: str, at: str) -> dict[str, Any]:
+    """Return the table that a TOML text holds. Raises ValueError with `FILE:LINE: what is wrong`; `at` is the file."""
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
+        found = _FAULT.fullmatch(str(error))
+        if found is None:
+            raise ValueError(f"{at}: not valid TOML: {error}") from None
+        what, line, column = found.groups()
+        last = text.rstrip("\n").count("\n") + 1
+        place = f"column {column}" if column else "at the end of the file"
+        raise ValueError(f"{at}:{line or last}: not valid TOML: {what} ({place})") from None
 
 
 class TomlLines:

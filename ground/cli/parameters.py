@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from flight.contract.fields import FieldError
 from flight.contract.parameter_table import ROWS_MAX, admit, encode_table
 from flight.core.config import out_of_order, suggestion
 from flight.core.errors import OrbitnodeError, reason_of
-from flight.core.toml_lines import TomlLines
+from flight.core.toml_lines import TomlLines, read_toml
 from flight.text.plain_text import json_text, plain
 from ground.cli.client import GroundClient, add_connection_arguments, age, output
 from ground.cli.cmd import command
@@ -74,11 +73,13 @@ def read_table(path: Path, settings: Sequence[Setting]) -> dict[str, float]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        table = tomllib.loads(text)
+        table = read_toml(text, str(path))
     except OSError as error:
         raise OrbitnodeError(f"table {path} cannot be read: {reason_of(error)}") from None
-    except (ValueError, RecursionError) as error:
-        raise OrbitnodeError(f"table {path}: not valid TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise OrbitnodeError(f"table {path} cannot be read: it is not UTF-8 text") from None
+    except ValueError as error:
+        raise OrbitnodeError(str(error)) from None
     known = {setting.name: setting for setting in settings}
     lines = TomlLines(text)
     values: dict[str, float] = {}

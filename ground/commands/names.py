@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 
 from flight.contract.dictionary import Dictionary, hk_parameters
 from flight.core.errors import OrbitnodeError
+from flight.text.close_name import close_name
 
 _DEFINED = re.compile(r"hk-([0-9]{1,5})")  # a structure defined from ground has no name on board, only its number
 _LISTED_MAX = 20  # names in one answer: more is not read
+_MEANT_MAX = 3  # structures that have a field of the same name, in one answer
 # Names that the decoder makes for packets without a description (ground/telemetry/decoder.py).
 _UNDESCRIBED = re.compile(r"hk-[0-9]+|apid-[0-9]+|tm(-[0-9]+){3,4}")
 
@@ -30,7 +31,8 @@ def hk_parameter(dictionary: Dictionary, name: str) -> int:
     """Return the number of the housekeeping parameter called `structure.field`. Raises OrbitnodeError."""
     known = {field.name: number for number, field in hk_parameters(dictionary.structures).items()}
     if name not in known:
-        raise OrbitnodeError(f"unknown housekeeping parameter {name!r}, {choices(name, list(known))}")
+        meant = choices_with_fields(name, list(known), list(known))
+        raise OrbitnodeError(f"unknown housekeeping parameter {name!r}, {meant}")
     return known[name]
 
 
@@ -52,13 +54,19 @@ def event_number(dictionary: Dictionary, name: str, apid: int) -> int:
 
 def choices(name: str, known: Sequence[str]) -> str:
     """Suggest the nearest of the `known` names; without one, list them, `_LISTED_MAX` at most."""
-    close = difflib.get_close_matches(name, known, 1)
-    if close:
-        return f"did you mean {close[0]!r}?"
+    close = close_name(name, known)
+    if close is not None:
+        return f"did you mean {close!r}?"
     if not known:
         return "there is none"
     more = f" and {len(known) - _LISTED_MAX} more" if len(known) > _LISTED_MAX else ""
     return f"known: {', '.join(sorted(known)[:_LISTED_MAX])}{more}"
+
+
+def choices_with_fields(name: str, fields: Sequence[str], known: Sequence[str]) -> str:
+    """Suggest those of `fields`, each `structure.field`, whose field alone is called `name`; else as `choices`."""
+    whole = [field for field in fields if field.partition(".")[2] == name][:_MEANT_MAX]
+    return f"did you mean {' or '.join(map(repr, whole))}?" if whole else choices(name, known)
 
 
 def check_packet_name(dictionary: Dictionary, name: str) -> None:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from flight.core.errors import SetupError
 from payloads.product.answers import AnyKind
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 class BadInput(ValueError):
     """The tile is not what the app takes. The message says what it is and what would be right."""
+
+
+class BadModel(SetupError):
+    """The model, or the file of statistics beside it, is not what the app takes. The message names file and place."""
 
 
 class BadOutput(ValueError):
@@ -61,7 +66,7 @@ class WorkerApp(Protocol):
 
     @staticmethod
     def check(settings: AppSettings) -> None:
-        """Raise SetupError if something that the app needs is missing. Must be quick."""
+        """Raise SetupError if something that the app needs is missing, BadModel if it is the model. Must be quick."""
 
     def run(self, samples: Samples) -> Any:
         """Return the answer to one tile, uint16 [band, row, column], reflectance x 10,000.

@@ -8,14 +8,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from flight.core.errors import SetupError
-from payloads.apps.base import AppSettings
+from payloads.apps.base import AppSettings, BadModel
 from payloads.product.answers import SCREENING
 
 if TYPE_CHECKING:
     from payloads.product.mask import Classes, Samples
+
+
+_STATISTICS = ("data", "dataset_statistics")
+_IMAGE, _IMAGE_IS = (*_STATISTICS, "img"), "[means, deviations], two lists with a number per band"
+_BANDS, _BANDS_ARE = (*_STATISTICS, "band_names"), "a list of band names"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +33,45 @@ class Statistics:
 
     @classmethod
     def of(cls, settings: AppSettings) -> Self:
-        """Read the statistics from the JSON beside the model. Raises SetupError."""
+        """Read the statistics from the JSON beside the model. Raises BadModel, SetupError if there is no model."""
         if settings.model is None:
             raise SetupError("cloud screening needs a model, and the mission names none")
-        path = settings.model.with_suffix(".json")
+        name = settings.model.with_suffix(".json").name
+        table = _read_json(settings.statistics, name)
+        _member(table, _STATISTICS, "an object with img and band_names", name)
+        image = _member(table, _IMAGE, _IMAGE_IS, name)
+        bands = _member(table, _BANDS, _BANDS_ARE, name)
         try:
-            statistics = json.loads(settings.statistics)["data"]["dataset_statistics"]
-            mean, std = (tuple(map(float, row)) for row in statistics["img"])
-            bands = tuple(map(str, statistics["band_names"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise SetupError(
-                f"model statistics {path}: {type(error).__name__}: {error}; should be JSON with"
-                " data.dataset_statistics.img = [means, deviations] and band_names"
-            ) from None
-        if not len(bands) == len(mean) == len(std) or not bands or min(std) <= 0.0:
-            raise SetupError(
-                f"model statistics {path}: {bands}, {mean}, {std}, should be one mean and deviation per band"
-            )
-        return cls(bands, mean, std)
+            mean, std = (tuple(map(float, row)) for row in image)
+        except (ValueError, TypeError, OverflowError):
+            raise BadModel(f"{name}: {'.'.join(_IMAGE)} should be {_IMAGE_IS}") from None
+        if not isinstance(bands, list):
+            raise BadModel(f"{name}: {'.'.join(_BANDS)} should be {_BANDS_ARE}")
+        if not bands or not len(bands) == len(mean) == len(std):
+            counts = f"{len(bands)} band_names, {len(mean)} means and {len(std)} deviations"
+            raise BadModel(f"{name}: {'.'.join(_STATISTICS)} has {counts}, should have one of each per band")
+        for band, deviation in enumerate(std):
+            if deviation <= 0.0:
+                raise BadModel(f"{name}: {'.'.join(_IMAGE)}[1][{band}] is {deviation:g}, should be above 0")
+        return cls(tuple(map(str, bands)), mean, std)
+
+
+def _read_json(text: str, name: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BadModel(f"{name}:{error.lineno}: not valid JSON: {error.msg} (column {error.colno})") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or deep nesting
+        raise BadModel(f"{name}: not valid JSON: {error}") from None
+
+
+def _member(table: Any, path: tuple[str, ...], what: str, name: str) -> Any:
+    """Return what stands at `path` in a JSON document. Raises BadModel if there is nothing."""
+    for key in path:
+        if not isinstance(table, dict) or key not in table:
+            raise BadModel(f"{name} lacks {'.'.join(path)}, {what}")
+        table = table[key]
+    return table
 
 
 class Screen:

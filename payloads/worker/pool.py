@@ -405,7 +405,7 @@ class WorkerPool:
         for limit, guard in ((config.memory_mib, Guard.MEMORY_LIMIT), (config.scratch_mib, Guard.PRIVATE_FOLDER)):
             if not limit:
                 self._wanted &= ~guard
-        check_app(settings)
+        check_app(settings.code, settings.model, settings.threads)
         self.stats = PoolStats()
         groups = control_group.home()
         if groups is not None:

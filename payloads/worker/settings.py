@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast, get_args
 
-from flight.core.errors import PASSES_THROUGH, SetupError
+from flight.core.errors import PASSES_THROUGH, SetupError, missing_import, reason_of
 from flight.core.task import text_of
-from payloads.apps.base import AppSettings, BadOutput, WorkerApp
+from payloads.apps.base import AppSettings, BadModel, BadOutput, WorkerApp
 from payloads.product.answers import AnyKind
 from payloads.worker.wire import SlotShape, Status
 
@@ -59,16 +59,7 @@ class WorkerSettings:
 
     def app_settings(self) -> AppSettings:
         """Return what the app is given. Raises SetupError if it has a model, and that or its statistics are missing."""
-        if not self.model:
-            return AppSettings(None, "", self.threads)
-        model = Path(self.model)
-        statistics = model.with_suffix(".json")
-        try:
-            if not model.is_file():
-                raise SetupError(f"model {model} is missing; run `make setup`")
-            return AppSettings(model, statistics.read_text(encoding="utf-8"), self.threads)
-        except (OSError, ValueError) as error:
-            raise SetupError(f"model statistics {statistics}: {error}; run `make setup`") from None
+        return _app_settings(self.model, self.threads)
 
     def readable_paths(self) -> tuple[str, ...]:
         """Return what the worker may read: Python and its modules, the model with its folder, and `readable`."""
@@ -86,6 +77,21 @@ class WorkerSettings:
         model = Path(self.model)
         # Links are allowed as well as what they lead to: a cache may link to files elsewhere.
         return str(model.parent), os.path.realpath(model), os.path.realpath(model.with_suffix(".json"))
+
+
+def _app_settings(path: str, threads: int) -> AppSettings:
+    if not path:
+        return AppSettings(None, "", threads)
+    model = Path(path)
+    statistics = model.with_suffix(".json")
+    try:
+        if not model.is_file():
+            raise BadModel(f"model {model} is missing; run `make setup`")
+        return AppSettings(model, statistics.read_text(encoding="utf-8"), threads)
+    except OSError as error:
+        raise BadModel(f"{statistics} cannot be read: {reason_of(error)}; run `make setup`") from None
+    except ValueError:
+        raise BadModel(f"{statistics} cannot be read: it is not UTF-8 text") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +126,23 @@ def _place(code: str, error: BaseException) -> str:
     return places[-1] if places else ""
 
 
-def check_app(settings: WorkerSettings) -> None:
-    """Import the app in this process and let it check its settings. Raises SetupError, whatever the app raises."""
-    _inspected(settings.code, lambda: find_app(settings.code).check(settings.app_settings()))
+def check_app(code: str, model: str, threads: int) -> None:
+    """Import the app in this process and let it check its settings. Raises SetupError, whatever the app raises.
+
+    That is BadModel if the model, whose path is `model` ("" for none), or its statistics are not what the app takes.
+    """
+    _inspected(code, lambda: find_app(code).check(_app_settings(model, threads)))
+
+
+def settings_fault(code: str, model: str, threads: int) -> dict[str, str]:
+    """Return what `check_app` raises, by the key that it concerns: the app's `model`, or its `code`; {} if nothing."""
+    try:
+        check_app(code, model, threads)
+    except BadModel as error:
+        return {"model": str(error)}
+    except SetupError as error:
+        return {"code": str(error)}
+    return {}
 
 
 def declared_answer(code: str) -> AnyKind:
@@ -157,19 +177,21 @@ def _inspected(code: str, look: Callable[[], T]) -> T:
     return found
 
 
+def _why_not_found(error: Exception, module: str) -> str:
+    if text := missing_import(error, module):
+        return text
+    if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        return f"{error}; is it installed, or its folder on PYTHONPATH?"
+    return f"{error}; should be like 'payloads.apps.screen:Screen'"
+
+
 def find_app(code: str) -> type[WorkerApp]:
     """Import the class behind "module:Class". Raises SetupError if it is not a worker app."""
     module, _, attribute = code.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        missing = isinstance(error, ModuleNotFoundError) and error.name == module
-        hint = (
-            "is it installed, or its folder on PYTHONPATH?"
-            if missing
-            else "should be like 'payloads.apps.screen:Screen'"
-        )
-        raise SetupError(f"worker app {code!r}: {error}; {hint}") from None
+        raise SetupError(f"worker app {code!r}: {_why_not_found(error, module)}") from None
     if not all(callable(getattr(found, method, None)) for method in ("check", "run")):
         is_payload_app = all(hasattr(found, method) for method in ("declare", "start"))
         hint = "it is a payload app, which [[app]] names" if is_payload_app else "see payloads/apps/base.py, WorkerApp"

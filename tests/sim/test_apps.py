@@ -361,7 +361,9 @@ NOT_STARTED: dict[type[Bad], list[str]] = {
     HasNoDevice: ["app wolf: spectrometer does not answer"],
     ServesTooLittle: ["app wolf: nobody serves command wait_bad", "app wolf: nobody serves command slice_bad"],
     ServesTwice: ["app wolf: serves command 'count_bad' twice"],
-    ServesAnothers: ["app wolf: serves command 'count_sheep', which it has not declared, did you mean count_bad?"],
+    ServesAnothers: [
+        "app wolf: serves command 'count_sheep', which it has not declared, known: count_bad, slice_bad, wait_bad"
+    ],
     SamplesTheNode: ["app wolf: samples structure 'power', which it has not declared, known: bads"],
     SamplesWrong: ["app wolf: housekeeping structure bads: its sample has no field for counts"],
     Rival: ["app wolf: jobs of kind 'count' have an executor already, there can be only one"],

@@ -156,12 +156,15 @@ def test_missions_that_cannot_be_flown(tmp_path: Path) -> None:
         return ["--mission", str(path), "--out", str(tmp_path / name)]
 
     screening = "[[payload.worker_app]]\nname = 'screen'\ncode = 'payloads.apps.screen:Screen'\n"
+    unread = tmp_path / "bad.onnx"
+    unread.write_bytes(b"")
+    unread.with_suffix(".json").write_text('{"data": {"dataset_statistics": {"img": [[0.5], [0.5]]}}}')
     faulty = "[node]\nnam = 1\n[sim]\norbit_min = 0\n[drivers]\neps = 'can:0'\n[payload]\nworkers = 0\n"
     check(
         Case(["--mission", str(tmp_path / "none.toml")], [f"mission file {tmp_path}/none.toml cannot be read: No such"],
              process=True),
         Case(["--mission", str(tmp_path)], ["cannot be read: Is a directory"]),
-        Case(mission("garbled", "[node"), ["garbled.toml: not valid TOML: Expected ']' at"], lines=2),
+        Case(mission("garbled", "[node"), ["garbled.toml:2: not valid TOML: Expected ']' at the end of a"], lines=2),
         Case(
             mission("faulty", faulty),
             [
@@ -199,6 +202,9 @@ def test_missions_that_cannot_be_flown(tmp_path: Path) -> None:
              ["sim:b: no such modem on the air, known: a"]),
         Case(mission("model", f"{screening}model = 'x.onnx'\n"),
              ["model.toml:5: payload.worker_app[0].model: model 'x.onnx': no file x.onnx; name 'ukis-"], lines=2),
+        Case(mission("statistics", f"{screening}model = '{unread}'\n"),
+             ["statistics.toml:5: payload.worker_app[0].model: bad.json lacks data.dataset_statistics.band_names, a "],
+             lines=2),
         Case(mission("period", "[housekeeping.period_s]\npowr = 1\n"),
              ["period.toml:3: housekeeping.period_s.powr: no structure powr, did you mean power?"], lines=2),
     )  # fmt: skip

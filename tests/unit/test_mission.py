@@ -281,11 +281,13 @@ def test_what_an_array_lacks_is_missing_where_the_array_stands_not_in_the_one_it
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[node\n", "mission.toml: not valid TOML: Expected ']' at the end of a table declaration (at line 1"),
-        ("a = 1\na = 2\n", "not valid TOML: Cannot overwrite a value (at line 2"),
-        ("\ufeff[node]\n", "not valid TOML: Invalid statement (at line 1"),
-        ("a = " + "[" * 20_000, "not valid TOML"),
-        ("a = " + "9" * 5000, "not valid TOML"),
+        ("[node\n", "mission.toml:1: not valid TOML: Expected ']' at the end of a table declaration (column 6)"),
+        ("a = 1\na = 2\n", "mission.toml:2: not valid TOML: Cannot overwrite a value (column 6)"),
+        ("\ufeff[node]\n", "mission.toml:1: not valid TOML: Invalid statement (column 1)"),
+        ("a = 1\nb =\n\n", "mission.toml:2: not valid TOML: Invalid value (column 4)"),
+        ("a = 1\nb = [1,\n\n", "mission.toml:2: not valid TOML: Invalid value (at the end of the file)"),
+        ("a = " + "[" * 20_000, "mission.toml: not valid TOML: "),
+        ("a = " + "9" * 5000, "mission.toml: not valid TOML: "),
         ("extends = 3\n", "mission.toml:1: extends: should be a file name"),
         ('\nextends = "none.toml"\n', "mission.toml:2: extends: none.toml cannot be read: No such file or directory"),
         ('extends = ""\n', "mission.toml:1: extends: "),
@@ -307,7 +309,7 @@ def test_a_circle_of_two(write: Write) -> None:
 
 def test_a_base_that_is_not_toml_is_named(write: Write) -> None:
     write("[", "base.toml")
-    assert faults_of(write('extends = "base.toml"\n'))[0].startswith("base.toml: not valid TOML")
+    assert faults_of(write('extends = "base.toml"\n'))[0].startswith("base.toml:1: not valid TOML: ")
 
 
 def test_a_file_that_cannot_be_read_at_all(write: Write, tmp_path: Path) -> None:

@@ -306,7 +306,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "a dot in the name": (app_text("a.b", "PlainApp"), [":14: app[0].name: is 'a.b', should be a small letter, then"]),
     "an empty name": (app_text("", "PlainApp"), [":14: app[0].name: is '', should be a small letter, then small"]),
     "a long name": (app_text("a" * 33, "PlainApp"), [":14: app[0].name: is 'aaa"]),
-    "section of nobody": (app_text("a", "PlainApp") + "[aa]\nlines = 1\n", [":17: aa: unknown section, did you"]),
+    "section of nobody": (app_text("a", "PlainApp") + "[aa]\nlines = 1\n", [":17: aa: unknown section, known: a, "]),
     "a section is not a table": ("", ["mission.toml:1: a: is 3, should be a table"]),
     "faults in sections": (app_text("a", "PlainApp") + app_text("b", "OtherApp", 4) + "[a]\nlines=0\n[b]\nline=1\n", [
         ":22: a.lines: is 0, should be at least 1", ":24: b.line: unknown key, did you mean lines?",
@@ -430,7 +430,7 @@ def test_a_bad_app_is_a_line_that_says_what_would_be_right(mission: Mission, nam
         ("raise SystemExit('bye')", "its module raises SystemExit: bye"),
         (
             "import nothing_of_this_name",
-            "No module named 'nothing_of_this_name'; is an extra such as [payload] missing?",
+            "{name}.py imports 'nothing_of_this_name', which is not installed; is an extra such as [payload] missing?",
         ),
         ("def", "its module raises SyntaxError: "),
         ("raise RuntimeError('one\\ntwo')", "its module raises RuntimeError: one two"),
@@ -447,7 +447,7 @@ def test_a_module_may_raise_anything(
     (tmp_path / f"{name}.py").write_text(f"{body}\n")
     monkeypatch.syspath_prepend(tmp_path)
     (fault,) = faults_of(mission(GOOD + app_text("a", f"{name}:App")))
-    assert fault.startswith(f"mission.toml:15: app[0].app: '{name}:App' cannot be loaded: {says}")
+    assert fault.startswith(f"mission.toml:15: app[0].app: '{name}:App' cannot be loaded: {says.format(name=name)}")
 
 
 def test_the_keys_of_one_app_alone_are_no_keys_of_the_node(mission: Mission) -> None:

@@ -373,19 +373,51 @@ def test_unknown_app_and_missing_model(folder: Path) -> None:
             WorkerPool(config)
 
 
+STATISTICS = '{{"data": {{"dataset_statistics": {{"img": {}, "band_names": {}}}}}}}'
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        ("{", "should be JSON"),
-        ("{}", "KeyError"),
-        ('{"data": {"dataset_statistics": {"img": [[1], [0]], "band_names": ["blue"]}}}', "one mean and deviation"),
+        ("{", "m.json:1: not valid JSON: Expecting property name enclosed in double quotes (column 2)"),
+        ("[" * 200_000, "m.json: not valid JSON: "),
+        ("[]", "m.json lacks data.dataset_statistics, an object with img and band_names"),
+        ('{"data": 1}', "m.json lacks data.dataset_statistics, an object with img and band_names"),
+        ('{"data": {"dataset_statistics": {"img": [[1], [0]]}}}',
+         "m.json lacks data.dataset_statistics.band_names, a list of band names"),
+        ('{"data": {"dataset_statistics": {"band_names": ["blue"]}}}',
+         "m.json lacks data.dataset_statistics.img, [means, deviations], two lists with a number per band"),
+        (STATISTICS.format("[[1]]", '["blue"]'), "m.json: data.dataset_statistics.img should be [means, deviations], "),
+        (STATISTICS.format("3", '["blue"]'), "m.json: data.dataset_statistics.img should be [means, deviations], "),
+        (STATISTICS.format("[[1], [1]]", '"blue"'), "m.json: data.dataset_statistics.band_names should be a list of"),
+        (STATISTICS.format("[[1, 2], [1]]", '["blue"]'),
+         "m.json: data.dataset_statistics has 1 band_names, 2 means and 1 deviations, should have one of each"),
+        (STATISTICS.format("[[1], [0]]", '["blue"]'),
+         "m.json: data.dataset_statistics.img[1][0] is 0, should be above 0"),
     ],
-)
+)  # fmt: skip
 def test_bad_statistics(tmp_path: Path, content: str, text: str) -> None:
     (tmp_path / "m.onnx").write_bytes(b"")
     (tmp_path / "m.json").write_text(content)
-    with pytest.raises(SetupError, match=text):
+    with pytest.raises(SetupError) as refused:
         WorkerPool(PoolConfig(tmp_path / "m.onnx"))
+    assert str(refused.value).startswith(text)
+
+
+def test_a_worker_app_that_imports_what_is_not_there_is_not_called_missing_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "imports_too_much.py").write_text("import flght\n")
+    (tmp_path / "imports_that.py").write_text("import imports_too_much\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for code in ("imports_too_much:App", "imports_that:App"):
+        with pytest.raises(SetupError) as refused:
+            WorkerPool(PoolConfig(None, code))
+        assert str(refused.value) == (
+            f"worker app {code!r}: imports_too_much.py imports 'flght', which is not installed"
+        )
+    with pytest.raises(SetupError, match=r"No module named 'flght'; is it installed, or its folder on PYTHONPATH\?$"):
+        WorkerPool(PoolConfig(None, "flght.core:App"))
 
 
 def test_a_worker_has_neither_the_priority_nor_the_processors_of_the_flight_loop(folder: Path) -> None:
