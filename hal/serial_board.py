@@ -35,6 +35,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import termios
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 from weakref import WeakValueDictionary
@@ -184,7 +185,7 @@ class SerialBoard:
         """Return the place of `name` in the board's list. Raises HalError naming what the list has."""
         description = self.description
         if description is None:
-            raise HalError(f"board {self.path}: no answer yet, so what it has is not known")
+            raise HalError(f"board {self.path}: {_undescribed(self._described is not None, self._line.port is None)}")
         lists = {Kind.SWITCH: description.switches, Kind.HEATER: description.heaters, Kind.STATUS: description.sensors}
         names = lists[kind]
         if name not in names:
@@ -511,8 +512,19 @@ def _named(address: str, host: Host, kind: Kind) -> tuple[SerialBoard, str]:
     return board, name
 
 
+def _undescribed(was_described: bool, is_gone: bool) -> str:
+    """Say why it is not known what a board has, although its newest sample may still be good enough."""
+    if not was_described:
+        return "no answer yet, so what it has is not known"
+    if is_gone:
+        return "the device is gone, so what it has when it comes back is not known"
+    return "it may have become another board, so what it has is asked for again"
+
+
 def _reason(path: str, error: Exception) -> str:
     number = getattr(error, "errno", None)
+    if number is None and isinstance(error.__context__, termios.error):
+        number = error.__context__.args[0]  # pyserial has it in its text only, as a tuple
     if number == errno.ENOENT:
         return "no such device; is it plugged in, or `orbitnode sim` running?"
     if number == errno.EACCES:
@@ -521,6 +533,8 @@ def _reason(path: str, error: Exception) -> str:
         return "another program uses it; end that one first"
     if number in (errno.ENXIO, errno.EIO, errno.ENODEV):
         return "the device file is there, but nothing is behind it"
+    if number in (errno.ENOTTY, errno.EINVAL):
+        return "not a serial line"
     if isinstance(error, ValueError):
         return str(error)
     return os.strerror(number) if number else f"not a serial line ({error})"

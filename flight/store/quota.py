@@ -140,11 +140,19 @@ class SharedStorage:
         if short > 0:
             self.press(user, short)
         if self._room(grown, octets) < floor:
-            raise StorageFull(
-                f"cannot write {name}: {octets} octets for storage user {user.name} of priority {share.priority}, "
-                f"{max(0, self._room(0, 0))} are free, {floor} of them kept for more important users; delete "
-                "something, or lower storage.reserve_octets"
-            )
+            raise StorageFull(f"cannot write {name}: {self._why_refused(user, grown, octets)}")
+
+    def _why_refused(self, user: UserStorage, grown: int, octets: int) -> str:
+        free, needed = max(0, self._room(0, 0)), f"{octets} octet{'s' * (octets != 1)} needed"
+        if self._room(grown, octets) < 0:  # also without a reserve
+            if self._free_octets - self.unmeasured_octets >= octets:
+                return f"storage.capacity_octets used up, {needed}, {free} free; make room, or raise it"
+            return f"disk full, {needed}, {free} free; make room"
+        return (
+            f"{needed} for storage user {user.name} of priority {user.share.priority}, {free} free, "
+            f"{self._floors[user.share.priority]} kept for more important users; make room, or lower "
+            "storage.reserve_octets"
+        )
 
     def enter_yielding(self, user: UserStorage) -> None:
         """Ask `user` to give way from now on, when somebody more important needs room."""

@@ -129,7 +129,7 @@ def test_missing_and_foreign_devices(host: LinuxPlatform, tmp_path: Path) -> Non
         open_eps(str(tmp_path / "nowhere"), host)
     plain = tmp_path / "plain"
     plain.write_bytes(b"")
-    with pytest.raises(HalError, match=r"plain: "):
+    with pytest.raises(HalError, match=r"plain: not a serial line$"):
         open_eps(str(plain), host)
 
 
@@ -213,6 +213,9 @@ def test_unplugged_and_plugged_in_again(impatient: Callable[[bool], None], host:
     sensor = open_thermometer(f"{line.link}:board", host)
     assert run_until(host, lambda: reads(eps))
     line.unplug()
+    assert run_until(host, lambda: eps.board.counters.lost == 1)
+    with pytest.raises(HalError, match="the device is gone, so what it has when it comes back is not known"):
+        eps.set_switch("payload", True)
     impatient(True)
     assert run_until(host, lambda: not reads(eps))
     with pytest.raises(HalError, match="the device is gone"):

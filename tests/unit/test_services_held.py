@@ -246,17 +246,22 @@ def test_a_release_time_is_taken_from_the_margin_on(world: World) -> None:
     one.jump_ns = 1
     assert one.insert(7, 3) == (
         Failure.LATE,
-        "activity 0: release time is 0.0 s too soon, it should be at least 2 s ahead",
+        "activity 0: released in 1.9 s, should be at least 2 s ahead",
     )
     one.jump_ns = 0
     assert one.insert(5.5, 4) == (
         Failure.LATE,
-        "activity 0: release time is 1.5 s too soon, it should be at least 2 s ahead",
+        "activity 0: released in 0.5 s, should be at least 2 s ahead",
     )
+    for at_s, late in ((4.5, "0.5"), (-218_202_091, "218,202,096")):
+        assert one.insert(at_s, 5) == (
+            Failure.LATE,
+            f"activity 0: release time lies {late} s in the past, should be at least 2 s ahead",
+        )
     assert one.do("shift_activities", -2, ((3, 1, 2),)) == (
-        Failure.LATE, "sequence count 2 of APID 1: release time is 1.0 s too soon, it should be at least 2 s ahead",
+        Failure.LATE, "sequence count 2 of APID 1: released in 1.0 s, should be at least 2 s ahead",
     )  # fmt: skip
-    assert one.schedule.refused == 2, "activities that were not taken in"
+    assert one.schedule.refused == 4, "activities that were not taken in"
     broken = (0, EPOCH + 9 * NS, note(5)[:-1] + b"x")
     code, detail = one.do("insert_activities", 0, (broken,)) or (0, "")
     assert code == Failure.BAD_VALUE and detail.startswith("activity 0: telecommand")

@@ -69,13 +69,13 @@ def test_a_full_medium_refuses_by_priority() -> None:
     recorder, schedule, commands = (shared.user(name) for name in ("recorder", "schedule", "commands"))
     recorder.append("recorder.0", bytes(800))
     assert recorder.free_octets() == 0
-    with pytest.raises(StorageError, match=r"priority 2, 200 are free, 200 of them kept for more important users"):
+    with pytest.raises(StorageError, match="priority 2, 200 free, 200 kept for more important users; make room, or"):
         recorder.append("recorder.0", b"1")
     schedule.append("schedule.a", bytes(100))
-    with pytest.raises(StorageError, match="priority 1, 100 are free, 100 of them kept"):
+    with pytest.raises(StorageError, match=r"1 octet needed .* priority 1, 100 free, 100 kept"):
         schedule.append("schedule.a", b"1")
     commands.append("commands.a", bytes(100))
-    with pytest.raises(StorageError, match="0 are free"):
+    with pytest.raises(StorageError, match=r"^cannot write commands\.a: disk full, 1 octet needed, 0 free; make room$"):
         commands.append("commands.a", b"1")
     recorder.delete("recorder.0")
     commands.append("commands.a", b"1")
@@ -101,7 +101,7 @@ def test_a_capacity_bounds_all_users_on_a_larger_medium() -> None:
     disk.durable["older"] = bytes(400)
     shared = shared_on(disk, StorageConfig(capacity_octets=1000, reserve_octets=RESERVE))
     shared.user("recorder").append("recorder.0", bytes(400))
-    with pytest.raises(StorageError, match="200 are free, 200 of them kept"):
+    with pytest.raises(StorageError, match="200 free, 200 kept"):
         shared.user("recorder").append("recorder.0", b"1")
     shared.user("commands").replace("commands.a", bytes(200))
     shared.user("commands").replace("commands.a", bytes(200))
@@ -150,7 +150,7 @@ def test_who_gives_little_is_asked_a_bounded_number_of_times() -> None:
     commands.append("commands.b", bytes(30))
     assert asked == ["recorder", *6 * ["schedule"]], "the least important first"
     asked.clear()
-    with pytest.raises(StorageError, match="90 are free"):
+    with pytest.raises(StorageError, match="disk full, 100 octets needed, 90 free; make room"):
         commands.append("commands.c", bytes(100))
     assert asked == ["recorder", *ROUNDS_MAX * ["schedule"]]
 
@@ -209,7 +209,8 @@ def test_one_reserve_is_kept_for_each_priority_that_somebody_has() -> None:
         user = shared.user(name)
         user.append(f"{name}.0", bytes(octets))
         assert user.free_octets() == 0
-        with pytest.raises(StorageFull, match="of them kept"):
+        full = "disk full, 1 octet needed, 0 free" if name == "a" else "kept for more important users"
+        with pytest.raises(StorageFull, match=full):
             user.append(f"{name}.0", b"1")
     assert shared.user("b").free_octets() == 0, "never less"
 
@@ -285,7 +286,7 @@ def test_the_medium_is_asked_once_for_many_small_writes_and_in_time_where_little
     left = 1_000_000 - user.usage.held_octets
     for _ in range(left):
         user.append("a.0", b"1")
-    with pytest.raises(StorageFull, match="0 are free"):
+    with pytest.raises(StorageFull, match="disk full, 1 octet needed, 0 free"):
         user.append("a.0", b"1")
 
 
@@ -383,7 +384,7 @@ def test_a_replacement_stands_beside_the_old_content_until_its_commit() -> None:
     shared = shared_on(Disk(Random(1), capacity_octets=500), StorageConfig(reserve_octets=0))
     commands = shared.user("commands")
     commands.append("commands.a", bytes(260))
-    with pytest.raises(StorageFull, match=r"260 octets .* 240 are free"):
+    with pytest.raises(StorageFull, match="disk full, 260 octets needed, 240 free"):
         commands.replace("commands.a", bytes(260))
     commands.replace("commands.a", bytes(240))
     assert commands.usage.held_octets == 240
@@ -452,7 +453,7 @@ def test_a_capacity_is_kept_to_the_octet() -> None:
         if fits:
             shared.user("commands").append("commands.a", bytes(octets))
             continue
-        with pytest.raises(StorageFull, match=r"251 octets .* 250 are free, 0 of them kept"):
+        with pytest.raises(StorageFull, match=r"storage\.capacity_octets used up, 251 octets needed, 250 free"):
             shared.user("commands").append("commands.a", bytes(octets))
 
 

@@ -12,6 +12,7 @@ Activities are chosen by request id, by a filter, or all of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 from flight.contract.app import CommandRefused, Durable, Slices
@@ -148,12 +149,14 @@ class ActivityCommands:
 
     def _check_time(self, what: str, time_ns: int) -> None:
         margin_s = self._config.margin_s
-        late_s = margin_s - (time_ns - self._tai_ns()) / NS
-        if late_s > 0:
-            raise CommandRefused(
-                Failure.LATE,
-                f"{what}: release time is {late_s:.1f} s too soon, it should be at least {margin_s:g} s ahead",
-            )
+        ahead_s = (time_ns - self._tai_ns()) / NS
+        if ahead_s < margin_s:
+            if ahead_s >= 0:
+                # Rounded down: a time that is too early by a nanosecond must not look right.
+                when = f"released in {math.floor(ahead_s * 10) / 10:.1f} s"
+            else:
+                when = f"release time lies {-ahead_s:,.{0 if ahead_s < -10 else 1}f} s in the past"
+            raise CommandRefused(Failure.LATE, f"{what}: {when}, should be at least {margin_s:g} s ahead")
         if time_ns > TIME_NS_MAX:
             raise CommandRefused(Failure.BAD_VALUE, f"{what}: release time is beyond the range of the time code")
 
