@@ -81,6 +81,9 @@ def command(client: GroundClient, request: dict[str, Any], as_json: bool) -> boo
         for name, rows in reports.items():
             table_rows = report_rows(rows)
             console.print(_report_table(name, table_rows) if table_rows else f"{name}: none")
+        listed = last["name"].removeprefix("list_")
+        if last["outcome"] == COMPLETED and not reports and listed != last["name"]:
+            console.print(f"no {listed.replace('_', ' ')}")  # what would list nothing is not sent at all
         trip = "" if last["round_trip_ms"] is None else f" in {last['round_trip_ms']:.1f} ms"
         reason = f": {last['reason']}" if last["reason"] else ""
         colour = _COLOURS.get(last["outcome"], "red")

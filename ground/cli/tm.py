@@ -45,7 +45,7 @@ def execute(args: argparse.Namespace) -> int:
     if args.name == "tasks":
         return tasks.execute(args)
     if args.task or args.once:
-        args.parser.error("TASK and --once belong to `orbitnode tm tasks`")
+        args.parser.error("one name at a time, such as power.soc_frac; TASK and --once belong to `orbitnode tm tasks`")
     if args.name == "time" and not args.follow:
         return _time(args)
     if args.name == "ground" and not args.follow:
@@ -180,6 +180,9 @@ def _table(values: dict[str, dict[str, Any]]) -> Table:
         value = sample["value"]
         # A text of the downlink, or a name of somebody's dictionary, is shown as it is: only floats are rounded.
         shown = f"{value:,.6g}" if isinstance(value, float) else str(value)
-        state, style = sample["state"], colours.get(sample["state"], "")
+        if value == sample["raw"] == "nan":
+            shown = "NaN"  # JSON has none, so it came as a text
+        style = colours.get(sample["state"], "")
+        state = sample["state"] if sample["has_limits"] else "-"
         table.add_row(name, shown, sample["unit"], state, age(sample["age_s"]), style=style)
     return table

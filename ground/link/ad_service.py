@@ -248,7 +248,14 @@ class AdService:
         again: list[_Command] = []
         for index, (_, command) in enumerate(self._undecided):
             if not known:
-                text = f"V(R) is {report_value}, should be {first} to {(first + len(self._undecided)) % 256}"
+                # V(R) begins at 0 after a restart. Nobody on this ground has sent since, so any other is another's.
+                why = (
+                    "another ground commands the node"
+                    if report_value
+                    else "the node restarted, or another ground commands it"
+                )
+                last = (first + len(self._undecided)) % 256
+                text = f"{why} (V(R) is {report_value}, should be {first} to {last})"
                 self._lose(command.tag, text, actions)
             elif index < passed:
                 self._acknowledge(command.tag, actions)

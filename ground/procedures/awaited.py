@@ -24,6 +24,7 @@ from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Plain
 from flight.core.errors import OrbitnodeError
 from ground.operator import CommandRecord, Operator, ProcedureFailed
+from ground.procedures.packet_values import PacketValues
 
 LEFT_MAX = 1000  # calls that may be open without an `await`: more is a loop that forgot it
 WAIT_MAX_S = 3.2e9  # a hundred years; clocks of nanoseconds in 64 bits hold no more than three times that
@@ -65,7 +66,7 @@ class AwaitedOperator:
     def wait_for(self, what: str, timeout_s: float) -> Coroutine[Any, Any, Mapping[str, Plain] | None]:
         """See Operator.wait_for. Raises OrbitnodeError at once if `timeout_s` is not a number of seconds."""
         _check_wait("wait_for", timeout_s)
-        return self._watched(f"wait_for({what!r})", self._operator.wait_for(what, timeout_s))
+        return self._watched(f"wait_for({what!r})", self._values(what, timeout_s))
 
     def wait_contact(self, timeout_s: float) -> Coroutine[Any, Any, bool]:
         """See Operator.wait_contact. Raises OrbitnodeError at once if `timeout_s` is not a number of seconds."""
@@ -87,6 +88,10 @@ class AwaitedOperator:
             others = len(forgotten) - 1
             more = f", nor were {others} other calls" if others > 1 else ", nor was another call" if others else ""
             raise ProcedureFailed(f"{forgotten[0][0]} was never awaited{more}: `await operator....` carries it out")
+
+    async def _values(self, what: str, timeout_s: float) -> Mapping[str, Plain] | None:
+        values = await self._operator.wait_for(what, timeout_s)
+        return None if values is None else PacketValues(what, dict(values))
 
     def _watched(self, what: str, call: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
         # Sifted only when the list is full, so that a long procedure pays for it once in LEFT_MAX calls.

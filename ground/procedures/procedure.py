@@ -30,9 +30,10 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, TypeGuard
 
-from flight.core.errors import OrbitnodeError, SetupError, reason_of
+from flight.core.errors import OrbitnodeError, SetupError, missing_import, reason_of
 from ground.operator import Operator, ProcedureFailed
 from ground.procedures.awaited import AwaitedOperator, unawaited_call
+from ground.procedures.packet_values import UnknownField
 
 Body = Callable[[Operator], Coroutine[Any, Any, None]]
 USUAL_NAME = "procedure"  # the function that is meant if a file has several
@@ -112,7 +113,8 @@ def load_named(text: str) -> Procedure:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - see the head of the file
-        raise SetupError(f"operator script {text!r} cannot be loaded: {fault_text(error, '')}") from None
+        why = missing_import(error, module) or fault_text(error, "")
+        raise SetupError(f"operator script {text!r} cannot be loaded: {why}") from None
     if not _is_procedure(body):
         why = (
             f"module {module!r} has no function {function!r}"
@@ -177,6 +179,8 @@ def fault_text(error: BaseException, file: str) -> str:
         file, line = error.filename or file, error.lineno
     elif isinstance(error, AssertionError) and not _words(error) and line is not None:
         what = f"does not hold: {linecache.getline(file, line).strip()}"
+    elif line is not None and (missing := missing_import(error, "")):
+        what = missing.removeprefix(f"{Path(file).name} ")
     at = file if line is None else f"{file}:{line}"
     return f"{at}: {what}" if at else what
 
@@ -196,6 +200,8 @@ def _what(error: BaseException) -> str:
     match error:
         case ProcedureFailed() | OrbitnodeError():
             return text or kind
+        case UnknownField():
+            return text
         case SystemExit():
             return "calls sys.exit: a procedure ends by return, and fails by ProcedureFailed"
         case SyntaxError():

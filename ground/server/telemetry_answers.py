@@ -8,7 +8,7 @@ from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Plain
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS, utc_text
-from ground.commands.names import choices
+from ground.commands.names import choices, choices_with_fields
 from ground.exact_values import jsonable, jsonable_all
 from ground.station import GroundStation
 from ground.telemetry.decoder import EVENT, DecodedPacket, parameter_rows
@@ -22,6 +22,7 @@ def latest(station: GroundStation, name: str, now_ns: int) -> dict[str, dict[str
     ground_ns, onboard_ns = station.tai_ns(now_ns), station.onboard_clock(now_ns).onboard_ns
     return {
         key: {"value": jsonable(newest.value), "raw": jsonable(newest.raw), "unit": newest.unit, "state": newest.state,
+              "has_limits": newest.has_limits,
               "time": utc_text(newest.time_ns),
               "age_s": round(((ground_ns if key.startswith(CORRELATION) else onboard_ns) - newest.time_ns) / NS, 3)}
         for key, newest in sorted(station.latest.items())
@@ -41,7 +42,9 @@ def check_known(dictionary: Dictionary, name: str) -> None:
         return
     structure = structures.get(head)
     if structure is None:
-        raise OrbitnodeError(f"no telemetry is called {name!r}, {choices(head, list(structures))}")
+        every = [f"{s.name}.{f.name}" for s in dictionary.structures for f in s.fields]
+        meant = choices_with_fields(name, every, [*structures]) if not dot else choices(head, [*structures])
+        raise OrbitnodeError(f"no telemetry is called {name!r}, {meant}")
     fields = [f"{head}.{f.name}" for f in structure.fields]
     if dot and name not in fields and not any(f.type == "rows" for f in structure.fields):
         raise OrbitnodeError(f"no telemetry is called {name!r}, {choices(name, fields)}")

@@ -198,7 +198,8 @@ class TelemetryIntake:
             self._listeners.announce(Change.ALARM, alarm)
         for key, field in packet.fields.items():
             name = f"{packet.name}.{key}"
-            self.newest.keep(name, packet.time_ns, packet.raw[key], field, live=live, state=self.limits.state(name))
+            state = None if field.limits is None or not field.is_number else self.limits.state(name)
+            self.newest.keep(name, packet.time_ns, packet.raw[key], field, live=live, state=state)
 
     def _on_event(self, packet: DecodedPacket, received_ns: int) -> None:
         at_ns = received_ns if packet.time_ns is None else packet.time_ns

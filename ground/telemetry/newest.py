@@ -22,6 +22,7 @@ class Latest:
     value: Plain
     unit: str
     state: str
+    has_limits: bool = False  # and was held against them: a value from the archive was not
 
 
 class NewestValues:
@@ -36,12 +37,15 @@ class NewestValues:
         }
         self._fresh: set[str] = set()
 
-    def keep(self, name: str, time_ns: int, raw: Plain, field: Field, *, live: bool, state: str = NORMAL) -> None:
-        """Take a value of `field`. It becomes the newest if it is live, or not older than the one that is known."""
+    def keep(self, name: str, time_ns: int, raw: Plain, field: Field, *, live: bool, state: str | None = None) -> None:
+        """Take a value of `field`. It becomes the newest if it is live, or not older than the one that is known.
+
+        state: by its limits, None if it has none.
+        """
         known = self.values.get(name)
         if live or known is None or known.time_ns <= time_ns:
             self._fresh.add(name)
-            self.values[name] = Latest(time_ns, raw, field.label(raw), field.unit, state)
+            self.values[name] = Latest(time_ns, raw, field.label(raw), field.unit, state or NORMAL, state is not None)
 
     def lost(self) -> None:
         """Mark everything as fresh: what was taken may not have been stored."""

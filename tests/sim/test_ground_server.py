@@ -338,7 +338,8 @@ def test_every_fault_of_a_table_is_said_with_its_line_and_nothing_is_sent(ground
     ]
     for text, says in (
         ("", "no parameter is named"),
-        ("soc_min = ", "not valid TOML"),
+        ("soc_max = 1\nsoc_min = ", rf"^{table}:2: not valid TOML: Invalid value \(at the end of the file\)$"),
+        ("[soc_min\n", rf"^{table}:1: not valid TOML: Expected '\]' at the end of a table declaration \(column 9\)$"),
         ("[soc_min]\nx = 1", "is not a number"),
         ("soc_min = nan", "nan is outside"),
     ):
@@ -364,7 +365,10 @@ def test_an_upload_that_nobody_hears_fails_in_time(ground: Ground) -> None:
 def test_a_name_that_no_telemetry_has_is_told_from_one_that_has_not_come(
     ground: Ground, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, says in (("pwer", "did you mean 'power'"), ("power.so", "did you mean 'power.soc'"), ("zz", "known: ")):
+    for name, says in (
+        ("pwer", "did you mean 'power'"), ("power.so", "did you mean 'power.soc'"), ("zz", "known: "),
+        ("soc", r"did you mean 'power\.soc'\?$"), ("zz.soc", "known: "),
+    ):  # fmt: skip
         for argv in ([name], [name, "--follow"]):
             with pytest.raises(OrbitnodeError, match=f"no telemetry is called '{name}', {says}"):
                 run(tm, ground, *argv)
@@ -387,6 +391,29 @@ def test_rows_of_a_report_are_rows_of_the_table() -> None:
         {"note": "x", "at": 2, "command": ""},
         {"job": 3},
     ]
+
+
+def test_a_second_name_is_answered_with_one_at_a_time(ground: Ground, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(tm, ground, "power.soc", "thermal.board")
+    assert ended.value.code == 2
+    says = "one name at a time, such as power.soc_frac; TASK and --once belong to `orbitnode tm tasks`"
+    assert says in capsys.readouterr().err
+
+
+def test_a_list_of_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    class Answers:
+        def lines(self, **request: Any) -> Iterator[dict[str, Any]]:
+            yield {"done": True, **request, "reason": "", "round_trip_ms": None}
+
+    for name, outcome, shown in (
+        ("list_jobs", "completed", "no jobs\nlist_jobs completed\n"),
+        ("list_jobs", "lost", "list_jobs lost\n"),
+        ("ping", "completed", "ping completed\n"),
+    ):
+        answers: Any = Answers()
+        cmd.command(answers, {"name": name, "outcome": outcome}, as_json=False)
+        assert capsys.readouterr().out == shown
 
 
 def test_ping_telemetry_events_and_a_clean_end(

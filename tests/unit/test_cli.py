@@ -221,11 +221,30 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize("text", ["[/red]", "[bold]x", "a [0] b"])
 def test_texts_of_the_downlink_are_shown_as_they_are(text: str) -> None:
     """And are not taken for markup, which may even be faulty."""
-    values = {f"s.{text}": {"value": text, "unit": text, "state": "normal", "age_s": 1.0}}
+    values = {
+        f"s.{text}": {"value": text, "raw": text, "unit": text, "state": "normal", "has_limits": True, "age_s": 1.0}
+    }
     console = PlainConsole(file=io.StringIO(), width=200)
     console.print(tm._table(values))  # noqa: SLF001 - as `orbitnode tm` shows it
     shown = console.file.getvalue()  # type: ignore[attr-defined] # it is a StringIO
     assert shown.count(text) == 3
+
+
+def test_a_value_without_limits_has_no_limit_state_and_nan_is_written_as_a_number_that_is_none() -> None:
+    usual = {"unit": "", "state": "normal", "age_s": 1.0}
+    values = {
+        "a.limited": {"value": 0.5, "raw": 0.5, "has_limits": True, **usual},
+        "a.free": {"value": 7, "raw": 7, "has_limits": False, **usual},
+        "a.nan": {"value": "nan", "raw": "nan", "has_limits": True, **usual, "state": "red"},
+    }
+    console = PlainConsole(file=io.StringIO(), width=200)
+    console.print(tm._table(values))  # noqa: SLF001 - as `orbitnode tm` shows it
+    shown = [line.split() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined] # a StringIO
+    assert [row[:3] for row in shown[1:]] == [
+        ["a.limited", "0.5", "normal"],
+        ["a.free", "7", "-"],
+        ["a.nan", "NaN", "red"],
+    ]
 
 
 def test_failures_of_workers_name_the_file_that_says_why_when_a_run_closes() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+import pytest
+
 from flight.core.nanoseconds import NS
 from flight.link.actions import PacketReceived, UnitRejected
 from flight.link.coding.cltu import decode_cltu, encode_cltu
@@ -270,6 +272,24 @@ def test_node_restarted_means_that_nobody_knows() -> None:
     bench.deliver()
     bench.frame()
     assert bench.acknowledged == [2]
+
+
+@pytest.mark.parametrize(
+    ("count", "why"),
+    [(0, "the node restarted, or another ground commands it"), (90, "another ground commands the node")],
+)
+def test_a_count_that_no_command_of_ours_can_have_made_says_what_may_have(count: int, why: str) -> None:
+    bench = Bench()
+    bench.flight.farm.vr = 50
+    bench.up_and_running()
+    bench.send(0, 1)
+    bench.do(bench.ground.reset(bench.now_ns))
+    bench.flight.farm.vr = count
+    bench.flight.acquired()  # the next pass: its CLCW is made anew
+    bench.do(bench.ground.resume(bench.now_ns))
+    bench.frame()
+    (first, _) = [action for action in bench.seen if isinstance(action, Lost)]
+    assert f"{why} (V(R) is {count}, should be 50 to 52)" in first.reason
 
 
 def test_recoveries_are_bounded_and_initiate_begins_anew() -> None:

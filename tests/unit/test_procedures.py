@@ -126,7 +126,7 @@ def test_files_without_a_procedure(tmp_path: Path, text: str, function: str, sai
     [
         ("x = 1\nasync def p(operator:\n", ":2: not valid Python: '(' was never closed"),
         ("def p():\nx\n", ":2: not valid Python: expected an indented block after function definition on line 1"),
-        ("\n\nimport nowhere\n", ":3: ModuleNotFoundError: No module named 'nowhere'"),
+        ("\n\nimport nowhere\n", ":3: imports 'nowhere', which is not installed"),
         ("import sys\nsys.exit(3)\n", ":2: calls sys.exit: a procedure ends by return, and fails by ProcedureFailed"),
         ("x = 1 / 0\n", ":1: ZeroDivisionError: division by zero"),
         ("def f():\n    raise ValueError('a\\nb')\nf()\n", ":2: ValueError: a b"),
@@ -187,6 +187,19 @@ def test_named_procedures() -> None:
             load_named(text)
 
 
+def test_a_named_procedure_whose_import_is_missing_is_not_called_missing_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "script_with_flght.py").write_text("import flght\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SetupError) as refused:
+        load_named("script_with_flght:f")
+    assert str(refused.value) == (
+        "operator script 'script_with_flght:f' cannot be loaded: "
+        "script_with_flght.py imports 'flght', which is not installed"
+    )
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -198,6 +211,14 @@ def test_named_procedures() -> None:
         ("x = 1\n    assert x == 2", ":6: does not hold: assert x == 2"),
         ("await operator.send('none')", ":5: unknown command 'none'"),
         ("await operator.wait('x')", ":5: AttributeError: an operator has no 'wait', it has dictionary, now_s, send, "),
+        ("{}['x']", ":5: KeyError: 'x'"),
+        (
+            "(await operator.wait_for('power', 1))['nonsense']",
+            ":5: power has no field 'nonsense', known: soc",
+        ),
+        ("assert (await operator.wait_for('power', 1)).get('nonsense') is None", ""),
+        ("try:\n        (await operator.wait_for('power', 1))['x']\n    except KeyError:\n        pass", ""),
+        ("import nowhere", ":5: imports 'nowhere', which is not installed"),
         ("list()['x']", ":5: TypeError: list indices must be integers or slices, not str"),
         ("sys.exit(0)", ":5: calls sys.exit: a procedure ends by return, and fails by ProcedureFailed"),
         ("await asyncio.sleep(1)", ":5: no running event loop: a procedure awaits only its operator's calls"),
