@@ -285,7 +285,7 @@ def test_a_count_that_no_command_of_ours_can_have_made_says_what_may_have(count:
     bench.send(0, 1)
     bench.do(bench.ground.reset(bench.now_ns))
     bench.flight.farm.vr = count
-    bench.flight.acquired()  # the next pass: its CLCW is made anew
+    bench.flight.acquired()  # the next pass: its CLCW is made again
     bench.do(bench.ground.resume(bench.now_ns))
     bench.frame()
     (first, _) = [action for action in bench.seen if isinstance(action, Lost)]
