@@ -63,7 +63,7 @@ class AppCounters:
 
 @dataclass(slots=True)
 class Counters:
-    """What has happened since boot. by_app: by the name of the worker app."""
+    """What has happened since boot. first_failure: its detail. by_app: by the name of the worker app."""
 
     captured: int = 0
     screened: int = 0
@@ -75,6 +75,7 @@ class Counters:
     requested_done: int = 0
     requested_dropped: int = 0
     failures: Counter[str] = field(default_factory=Counter)
+    first_failure: str = ""
     retried: int = 0
     interrupted: int = 0
     capture_faults: int = 0
@@ -145,8 +146,8 @@ class EnergyAccount:
 class Statistics:
     """A summary of the counters.
 
-    delayed, dropped: by the label of the reason. failures: by what the worker did. guards_missing: labels. Times are
-    wall time.
+    delayed, dropped: by the label of the reason. failures: by what the worker did. first_failure: the detail of the
+    first, "" if there was none. guards_missing: labels. Times are wall time.
     """
 
     captured: int
@@ -162,6 +163,7 @@ class Statistics:
     requested_done: int
     requested_dropped: int
     failures: Mapping[str, int]
+    first_failure: str
     retried: int
     interrupted: int
     worker_restarts: int
@@ -207,6 +209,7 @@ def summarise(
         requested_done=c.requested_done,
         requested_dropped=c.requested_dropped,
         failures=MappingProxyType(dict(sorted(c.failures.items()))),
+        first_failure=c.first_failure,
         retried=c.retried,
         interrupted=c.interrupted,
         worker_restarts=worker_restarts,

@@ -149,6 +149,7 @@ class Attempts:
 
     def _report_failure(self, job: Job, failure: WorkerFailure) -> None:
         self._counters.failures[failure.reason] += 1
+        self._counters.first_failure = self._counters.first_failure or failure.detail
         self._counters.by_app[job.app].failed += 1
         which = FAILURE_LABELS.index(failure.reason)
         app = which_app(self._config, self._config.app_names.index(job.app))

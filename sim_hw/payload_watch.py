@@ -25,6 +25,7 @@ from payloads.manager import InferenceManager
 from payloads.pools import check_models
 from payloads.product.answers import SCREENING
 from sim_hw.machine.simulated_devices import SimImager
+from sim_hw.report.charts import Gate
 from sim_hw.report.report import Tile as ReportTile
 from sim_hw.report.report import quicklook_png
 from sim_hw.world.scenes import Tile
@@ -50,7 +51,10 @@ class Screening:
 
 
 class PayloadWatch:
-    """Over all lives of one spacecraft's node; `screening` is what it has seen so far."""
+    """Over all lives of one spacecraft's node; `screening` is what it has seen so far.
+
+    Of its sample for the report, tiles are those of each `every`-th number.
+    """
 
     def __init__(self, mission: Mission, imager: SimImager, end_ns: int) -> None:
         self.screening = Screening()
@@ -59,7 +63,7 @@ class PayloadWatch:
         # orbit, and a picture is taken each period then.
         app = mission.app(InferenceManager)
         period_s = 10.0 if app is None else app.config.capture_period_s
-        self._every = max(1, round(0.6 * end_ns / NS / period_s) // _REPORT_TILES)
+        self.every = max(1, round(0.6 * end_ns / NS / period_s) // _REPORT_TILES)
 
     def on_boot(self, node: Node) -> None:
         """Look at the products of the boot that begins."""
@@ -75,11 +79,10 @@ class PayloadWatch:
         accuracy = cloud_accuracy(mask, tile)
         if accuracy is not None:
             self.screening.accuracy[tile.name] = accuracy
-        if info.tile % self._every == 0 and len(self.screening.tiles) < _REPORT_TILES:
+        if info.tile % self.every == 0 and len(self.screening.tiles) < _REPORT_TILES:
             cloud_frac = float(np.mean(mask == _CLOUD))
-            shown = ReportTile(
-                f"tile {info.tile}", mask, cloud_frac, accuracy, quicklook_png(tile.refl), f"{info.energy_j:.0f} J"
-            )
+            picture, spent = quicklook_png(tile.refl), f"{info.energy_j:.0f} J"
+            shown = ReportTile(f"tile {info.tile}", mask, cloud_frac, accuracy, picture, spent, info.tile)
             self.screening.tiles.append(shown)
 
 
@@ -87,6 +90,28 @@ def check_payload(mission: Mission) -> None:
     """Raise OrbitnodeError if the mission's payload could not begin: no model, no run."""
     if (app := mission.app(InferenceManager)) is not None:
         check_models(app.config)
+
+
+def charge_gates(mission: Mission) -> list[Gate]:
+    """Return between which charges jobs stop and start again, by rule; none if the mission has no such app."""
+    app = mission.app(InferenceManager)
+    gates = []
+    first = 0  # priority that the rule covers first
+    for rule in () if app is None else app.config.energy:
+        whose = f"priority {first}" if rule.priority == first else f"priorities {first} .. {rule.priority}"
+        text = f"{whose}: stop {100 * rule.stop_soc_frac:g}, resume {100 * rule.resume_soc_frac:g} %"
+        gates.append(Gate(rule.stop_soc_frac, rule.resume_soc_frac, text))
+        first = rule.priority + 1
+    return gates
+
+
+def temperature_gates(mission: Mission) -> list[Gate]:
+    """Return between which temperatures of the board jobs start again and stop; none if the mission has no such app."""
+    app = mission.app(InferenceManager)
+    if app is None:
+        return []
+    resume_c, stop_c = app.config.heat_resume_c, app.config.heat_stop_c
+    return [Gate(resume_c, stop_c, f"jobs: stop {stop_c:g}, resume {resume_c:g} °C")]
 
 
 def payload_account(node: Node) -> PayloadAccount:

@@ -32,6 +32,7 @@ PLOTS_MAX = 60
 POINTS_MAX = 240
 ROWS_MAX = 64
 
+_WHOLE = {"u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64"}
 _GAP_S = 90.0  # telemetry of the node itself comes each 60 s or more often
 _GAP_PERIODS = 4  # a break is as many packets missing
 
@@ -67,8 +68,13 @@ class AppTelemetry:
 def app_telemetry(
     archive: NodeArchive, dictionary: Dictionary, apps: Mapping[str, int], start_tai_ns: int
 ) -> list[AppTelemetry]:
-    """Return what the ground has of each app, by the APIDs in `apps`. An app without structures is left out."""
+    """Return what the ground has of each app, by the APIDs in `apps`. An app without structures is left out.
+
+    Nothing is returned if no telemetry at all came.
+    """
     newest = archive.latest()
+    if not newest:
+        return []
     found = []
     room = PLOTS_MAX
     for name, apid in apps.items():
@@ -112,7 +118,8 @@ def _of_structure(
         series = series_of(archive, parameter, field.name, start_tai_ns) if field.is_number else Series(field.name, ())
         if _changes(series.points):
             if len(plots) < room:
-                plots.append(Plot(Series(field.name, thin(series.points, POINTS_MAX)), field.unit, _meaning(field)))
+                thinned = Series(field.name, thin(series.points, POINTS_MAX), field.type in _WHOLE)
+                plots.append(Plot(thinned, field.unit, _meaning(field)))
             else:
                 left_out += 1
             continue

@@ -23,19 +23,41 @@ Point = tuple[float, float]
 
 _POINTS_MAX = 700
 _SMALL_POINTS_MAX = 240
+_TEXT_PX = 12  # height of a line of text
 _COLOURS = 6  # classes c0 .. c5 of the style sheet
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One quantity over time: (seconds since the start of the run, value), in order of time. NaN breaks the line."""
+    """One quantity over time: (seconds since the start of the run, value), in order of time. NaN breaks the line.
+
+    `is_whole` says that values can only be integers: counts, states.
+    """
 
     name: str
     points: Sequence[Point]
+    is_whole: bool = False
+
+    @property
+    def has_values(self) -> bool:
+        """Whether there is anything to draw."""
+        return any(math.isfinite(value) for _, value in self.points)
 
 
-def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """Return round values that cover low .. high, about `count` steps apart."""
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Two limits of a switch that keeps its state between them, such as the charges at which jobs stop and resume."""
+
+    low: float
+    high: float
+    text: str
+
+
+Guide = tuple[float, str] | Gate  # a limit to draw: (value, text), or two of them
+
+
+def nice_ticks(low: float, high: float, count: int = 4, *, whole: bool = False) -> list[float]:
+    """Return round values that cover low .. high, about `count` steps apart. `whole`: they are counts."""
     if not (math.isfinite(low) and math.isfinite(high)):
         low, high = 0.0, 1.0
     if high - low < 1e-9:
@@ -44,6 +66,8 @@ def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
     magnitude = 10.0 ** math.floor(math.log10(raw))
     # A step that is right but for rounding is taken: 0.999 keeps 4 steps over 0 .. 0.3 from becoming 2.
     step = next(m * magnitude for m in (1, 2, 2.5, 5, 10) if m * magnitude >= raw * 0.999)
+    if whole:
+        step = float(max(1, math.ceil(step)))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(i * step, 10) for i in range(first, last + 1)]
 
@@ -109,34 +133,70 @@ def _strip(axis: TimeAxis, events: Sequence[tuple[float, str]]) -> str:
 
 def line_chart(
     axis: TimeAxis, series: Sequence[Series], title: str, unit: str, *, height: int = 190,
-    covers: Sequence[float] = (), ticks: Sequence[float] = (), guides: Sequence[tuple[float, str]] = (),
+    covers: Sequence[float] = (), ticks: Sequence[float] = (), guides: Sequence[Guide] = (),
     notes: Sequence[tuple[float, float, str]] = (), note: str = "",
 ) -> str:  # fmt: skip
     """Return lines over time as a figure.
 
-    `guides` are (value, text) of limits, `notes` (seconds, value, text) stand above their points, `note` below the
-    title. The scale covers the values, the guides and `covers`; `ticks` takes its place.
+    `notes` (seconds, value, text) stand above their points, `note` below the title. The scale covers the values, the
+    guides and `covers`; `ticks` takes its place.
     """
-    values = [v for curve in series for _, v in curve.points if math.isfinite(v)] + [v for v, _ in guides] + [*covers]
-    scale = ticks or nice_ticks(min(values, default=0.0), max(values, default=1.0), 4 if height > 120 else 3)
+    gates = [guide for guide in guides if isinstance(guide, Gate)]
+    lines = [guide for guide in guides if not isinstance(guide, Gate)]
+    values = [v for curve in series for _, v in curve.points if math.isfinite(v)]
+    values += [*covers, *(v for v, _ in lines), *(v for gate in gates for v in (gate.low, gate.high))]
+    scale = ticks or nice_ticks(
+        min(values, default=0.0), max(values, default=1.0), 4 if height > 120 else 3,
+        whole=all(curve.is_whole for curve in series),
+    )  # fmt: skip
 
     def draw(width: TimeAxis) -> str:
         frame = _Frame(width, scale, height)
-        parts = [frame.background()]
-        for value, text in guides:
-            y = frame.y(value)
-            parts.append(
-                f'<line class="guide" x1="{width.margin_left}" x2="{width.end_px}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            )
-            at = f'x="{width.end_px - 4}" y="{y - 4:.1f}"'
-            parts.append(f'<text class="guide-text" {at} text-anchor="end">{escape(text)}</text>')
+        parts = [frame.background(), _limit_lines(frame, lines, gates)]
         for index, curve in enumerate(series):
             name = f"<title>{escape(curve.name)}</title>"
             paths = _paths(frame, thin(curve.points, _most(width)))
             parts += [f'<path class="line c{index % _COLOURS}" d="{d}">{name}</path>' for d in paths]
-        return frame.svg([*parts, _notes(frame, notes), frame.marks()], title)
+        limits = _limit_texts(frame, lines, gates, series)
+        return frame.svg([*parts, limits, _notes(frame, notes), frame.marks()], title)
 
     return _figure(title, unit, [s.name for s in series], _fitting(axis, draw), note)
+
+
+def _limit_lines(frame: _Frame, guides: Sequence[tuple[float, str]], gates: Sequence[Gate]) -> str:
+    """Return lines at guides, and at gates a band between two lines."""
+    start, end = frame.axis.margin_left, frame.axis.end_px
+    parts = []
+    for gate in gates:
+        top, bottom = frame.y(gate.high), frame.y(gate.low)
+        parts.append(f'<path class="gate" d="M{start} {top:.1f}H{end}V{bottom:.1f}H{start}z"/>')
+    for value, _ in guides:
+        y = frame.y(value)
+        parts.append(f'<line class="guide" x1="{start}" x2="{end}" y1="{y:.1f}" y2="{y:.1f}"/>')
+    return "".join(parts)
+
+
+def _limit_texts(
+    frame: _Frame, guides: Sequence[tuple[float, str]], gates: Sequence[Gate], series: Sequence[Series]
+) -> str:
+    """Return the texts of guides, above them, and of gates, inside if they fit, each at a place that is free."""
+    start, end = frame.axis.margin_left + 4, frame.axis.end_px - 4
+    taken = [(frame.axis.x(t), frame.y(v)) for s in series for t, v in thin(s.points) if math.isfinite(v)]
+    texts = [("guide-text", frame.y(value) - 4, text) for value, text in guides]
+    for gate in gates:
+        top, bottom = frame.y(gate.high), frame.y(gate.low)
+        texts.append(("gate-text", (top + bottom) / 2 + 4 if bottom - top > _TEXT_PX else top - 4, gate.text))
+    parts = []
+    for kind, y, text in texts:
+        width = len(text) * LABEL_CHAR
+        last = max(start, end - width)
+        places = [last - (last - start) * i / 12 for i in range(13)]  # from the right, where telemetry has often ended
+        # The line of text is from 10 above its foot to 3 below.
+        hits = [sum(x - 6 < px < x + width + 6 and y - 13 < py < y + 5 for px, py in taken) for x in places]
+        x = places[hits.index(min(hits))]
+        parts.append(f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>')
+        taken += [(x + width * i / 40, y - 4 + dy) for i in range(41) for dy in (-5, 5)]
+    return "".join(parts)
 
 
 def _notes(frame: _Frame, notes: Sequence[tuple[float, float, str]]) -> str:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flight.text.plain_text import plain, plain_lines
+from sim_hw.report.amounts import counted, sized
 
 Summary = Mapping[str, Any]
 
@@ -28,11 +29,6 @@ def closing_table(title: str, summaries: Mapping[str, Summary], caption: str = "
         if any(cells):
             table.add_row(head, *map(Text, cells))  # Text, not markup: what a procedure says may have brackets
     return table
-
-
-def _counted(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 tile, 2 tiles."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _reasons(counts: Mapping[str, int]) -> str:
@@ -57,8 +53,8 @@ def _worker_apps(summary: Summary) -> str:
     if len(apps) < 2:
         return ""
     return ", ".join(
-        f"{name} {_counted(counts['done'], 'product')}"
-        + (f" and {_counted(counts['failed'], 'failed attempt')}" if counts["failed"] else "")
+        f"{name} {counted(counts['done'], 'product')}"
+        + (f" and {counted(counts['failed'], 'failed attempt')}" if counts["failed"] else "")
         for name, counts in apps.items()
     )
 
@@ -66,22 +62,17 @@ def _worker_apps(summary: Summary) -> str:
 def _accuracy(summary: Summary) -> str:
     accuracy = summary["cloud_accuracy"]
     return (
-        "no truth" if accuracy["mean"] is None else f"{accuracy['mean']:.3f} over {_counted(accuracy['tiles'], 'tile')}"
+        "no truth" if accuracy["mean"] is None else f"{accuracy['mean']:.3f} over {counted(accuracy['tiles'], 'tile')}"
     )
 
 
 def _octets(summary: Summary) -> str:
     octets, files = summary["bytes"], summary["files"]
     return (
-        f"{_sized(octets['raw'])} raw, {_sized(octets['product'])} product, "
-        f"{_sized(octets['downlinked'])} downlinked in {_counted(files['received'], 'file')}, "
+        f"{sized(octets['raw'])} raw, {sized(octets['product'])} product, "
+        f"{sized(octets['downlinked'])} downlinked in {counted(files['received'], 'file')}, "
         f"{files['incomplete']:,} incomplete"
     )
-
-
-def _sized(octets: int) -> str:
-    """Return a number of octets in the unit in which it can be read; small products would be 0.0 MB."""
-    return f"{octets / 1e6:,.1f} MB" if octets >= 1e6 or not octets else f"{octets / 1e3:,.1f} kB"
 
 
 def _energy(summary: Summary) -> str:
@@ -94,7 +85,7 @@ def _inference(summary: Summary) -> str:
     inference = summary["inference"]
     if not inference["count"]:
         return "no tile"
-    return f"{_counted(inference['count'], 'tile')}, median {inference['median_ms']} ms, p99 {inference['p99_ms']} ms"
+    return f"{counted(inference['count'], 'tile')}, median {inference['median_ms']} ms, p99 {inference['p99_ms']} ms"
 
 
 def _frames(summary: Summary) -> str:
@@ -113,9 +104,9 @@ def _coding(summary: Summary) -> str:
         return ""
     return (
         f"{coding['code'].upper()} at a bit error rate of {coding['bit_error_rate']:g}: "
-        f"{_counted(coding['symbols_corrected'], 'wrong symbol')} corrected"
+        f"{counted(coding['symbols_corrected'], 'wrong symbol')} corrected"
         + (f", {coding['channel_symbol_errors']:,} by the inner code before" if coding["channel_symbols"] else "")
-        + f", {_counted(link['frames_lost_to_bit_errors'], 'frame')} lost to it"
+        + f", {counted(link['frames_lost_to_bit_errors'], 'frame')} lost to it"
     )
 
 
@@ -124,7 +115,7 @@ def _commands(summary: Summary) -> str:
     return (
         f"{commands['sent']:,} sent, {commands['completed']:,} completed, {commands['rejected']} rejected, "
         f"{commands['failed']} failed, {commands['lost']} lost, "
-        f"{_counted(commands['retransmitted'], 'frame')} sent again"
+        f"{counted(commands['retransmitted'], 'frame')} sent again"
     )
 
 
@@ -132,9 +123,9 @@ def _tasks(summary: Summary) -> str:
     scheduler = summary["scheduler"]
     busiest = max(summary["tasks"], key=lambda task: (task["cpu_permille"], task["steps"]), default=None)
     return (
-        f"{len(summary['tasks'])}, {_counted(scheduler['steps'], 'step')}, {scheduler['late']:,} late, "
-        f"{scheduler['skipped']:,} skipped, {_counted(scheduler['overruns'], 'overrun')}"
-        + (f", {_counted(scheduler['failures'], 'failure')}: see node.log" if scheduler["failures"] else "")
+        f"{len(summary['tasks'])}, {counted(scheduler['steps'], 'step')}, {scheduler['late']:,} late, "
+        f"{scheduler['skipped']:,} skipped, {counted(scheduler['overruns'], 'overrun')}"
+        + (f", {counted(scheduler['failures'], 'failure')}: see node.log" if scheduler["failures"] else "")
         + (f", busiest {busiest['name']}" if busiest else "")
     )
 
@@ -152,7 +143,10 @@ def _worker(summary: Summary) -> str:
     worker = summary["worker"]
     lines = []
     if sum(worker["failures"].values()):
-        lines.append(f"{_reasons(worker['failures'])}; {_counted(worker['retried'], 'job')} retried; why: see node.log")
+        # The first says what the fault is in most cases: the others are the same one again.
+        first = f", first: {worker['first_failure']}" if worker["first_failure"] else ""
+        retried = counted(worker["retried"], "job")
+        lines.append(f"{_reasons(worker['failures'])}{first}; {retried} retried; all in node.log")
     if worker["hang_limit_fired"]:
         lines.append("a wall-clock limit fired: this digest is not reproducible")
     return "\n".join(lines)

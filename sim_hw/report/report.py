@@ -24,7 +24,7 @@ from flight.core.nanoseconds import NS
 from ground.products.answers import mask_picture
 from ground.telemetry.archive_rows import CommandRow, EventRow
 from sim_hw.report.app_telemetry import AppTelemetry, StructureTelemetry
-from sim_hw.report.charts import Series, area_chart, line_chart, timeline
+from sim_hw.report.charts import Gate, Guide, Series, area_chart, line_chart, timeline
 from sim_hw.report.style import STYLE
 from sim_hw.report.tables import (
     Occurrence,
@@ -60,7 +60,7 @@ class Figure:
 class Tile:
     """One screened tile. `quicklook` is PNG (see `quicklook_png`), `mask` uint8 [row, column] with classes 0..2.
 
-    `accuracy` is against the truth mask, None without one.
+    `accuracy` is against the truth mask, None without one. `number` is its place among all tiles.
     """
 
     title: str
@@ -69,18 +69,19 @@ class Tile:
     accuracy: float | None = None
     quicklook: bytes | None = None
     note: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ReportData:
     """Everything the page shows. Times are seconds since the start of the run, `start_tai_ns` is TAI then.
 
-    power in W, charge as fractions 0..1, temperatures in degC, rates in kbit/s, outbox in MB, drops as counts.
-    `charge_guides` and `temperature_guides` are limits to draw: (value, text). `mask_guides` are the lowest elevations
-    with contact, in degrees. `marks` are what every plot marks, `occurrences` the table of the same with what never
-    happened. `tables` are further facts by heading, `grids` whole tables: a row of column heads, then rows that begin
-    with a name. `events` and `commands` come from the archive. `footer` says where things come from: seed, digest,
-    versions.
+    power in W, charge as fractions 0..1, temperatures in degC, rates in kbit/s, outbox in `outbox_unit`, drops as
+    counts; what has no value is left out. `charge_guides` and `temperature_guides` are limits to draw. `mask_guides`
+    are the lowest elevations with contact, in degrees. `marks` are what every plot marks, `occurrences` the table of
+    the same with what never happened. `tables` are further facts by heading, `grids` whole tables: a row of column
+    heads, then rows. `events` and `commands` come from the archive. `footer` says where things come from: seed,
+    digest, versions.
     """
 
     title: str
@@ -90,7 +91,7 @@ class ReportData:
     figures: Sequence[Figure]
     eclipses: Sequence[Interval] = ()
     passes: Sequence[PassRow] = ()
-    mask_guides: Sequence[tuple[float, str]] = ()
+    mask_guides: Sequence[Guide] = ()
     marks: Sequence[Mark] = ()
     occurrences: Sequence[Occurrence] = ()
     power: Sequence[Series] = ()
@@ -98,9 +99,10 @@ class ReportData:
     temperatures: Sequence[Series] = ()
     rates: Sequence[Series] = ()
     outbox: Sequence[Series] = ()
+    outbox_unit: str = "MB"
     drops: Sequence[Series] = ()
-    charge_guides: Sequence[tuple[float, str]] = ()
-    temperature_guides: Sequence[tuple[float, str]] = ()
+    charge_guides: Sequence[Guide] = ()
+    temperature_guides: Sequence[Guide] = ()
     link: Mapping[str, str] = field(default_factory=dict)
     tiles: Sequence[Tile] = ()
     tiles_note: str = ""
@@ -204,15 +206,42 @@ def _orbit(data: ReportData, axis: TimeAxis) -> str:
     grave = [
         ((e.time_ns - data.start_tai_ns) / NS, e.severity) for e in data.events if e.severity in ("high", "medium")
     ][-MARKS_MAX:]
-    charge = [Series(s.name, [(t, 100.0 * v) for t, v in s.points]) for s in data.charge]
-    guides = [(100.0 * v, text) for v, text in data.charge_guides]
     charts = [
         _elevation(data, axis),
-        line_chart(axis, data.power, "Power", "W"),
-        line_chart(axis, charge, "Charge", "%", height=140, covers=(100.0,), guides=guides),
-        line_chart(axis, data.temperatures, "Temperature", "°C", guides=data.temperature_guides),
+        *_silence(data),
+        line_chart(axis, data.power, "Power", "W") if _has_values(data.power) else "",
+        _charge(data, axis),
+        line_chart(axis, data.temperatures, "Temperature", "°C", guides=data.temperature_guides)
+        if _has_values(data.temperatures)
+        else "",
     ]
     return _legend(axis, events=bool(grave)) + timeline(axis, grave) + "".join(charts)
+
+
+def _charge(data: ReportData, axis: TimeAxis) -> str:
+    """Draw the charge in percent."""
+    if not _has_values(data.charge):
+        return ""
+    series = [Series(s.name, [(t, 100.0 * v) for t, v in s.points]) for s in data.charge]
+    guides: list[Guide] = [
+        Gate(100.0 * guide.low, 100.0 * guide.high, guide.text)
+        if isinstance(guide, Gate)
+        else (100.0 * guide[0], guide[1])
+        for guide in data.charge_guides
+    ]
+    return line_chart(axis, series, "Charge", "%", height=180, covers=(100.0,), guides=guides)
+
+
+def _has_values(series: Sequence[Series]) -> bool:
+    return any(curve.has_values for curve in series)
+
+
+def _silence(data: ReportData) -> list[str]:
+    """Say why there are no curves, if none of the node's telemetry came down."""
+    if any(map(_has_values, (data.power, data.charge, data.temperatures, data.outbox, data.drops))):
+        return []
+    why = "No telemetry came down" if data.passes else "No contact in this run, so no telemetry came down"
+    return [f"<p>{why}: there are no curves of power, charge, temperature or downlink.</p>"]
 
 
 def _elevation(data: ReportData, axis: TimeAxis) -> str:
@@ -232,12 +261,27 @@ def _elevation(data: ReportData, axis: TimeAxis) -> str:
 
 
 def _link(data: ReportData, axis: TimeAxis) -> str:
-    charts = area_chart(axis, data.rates, "Downlink by virtual channel", "kbit/s")
-    if data.outbox:
-        charts += line_chart(axis, data.outbox, "Outbox: waiting on board", "MB", covers=(0.0, 1.0), height=130)
-    if data.drops:
-        charts += line_chart(axis, data.drops, "Dropped", "since boot", covers=(0.0, 1.0), height=130)
-    return facts([(name, value, "") for name, value in data.link.items()]) + _legend(axis) + charts
+    charts = ""
+    if _has_values(data.rates):
+        charts += area_chart(axis, data.rates, "Downlink by virtual channel", "kbit/s")
+    if _has_values(data.outbox):
+        unit = data.outbox_unit
+        charts += line_chart(axis, data.outbox, "Outbox: waiting on board", unit, covers=(0.0, 1.0), height=130)
+    charts += _drops(data, axis)
+    return facts([(name, value, "") for name, value in data.link.items()]) + _legend(axis) * bool(charts) + charts
+
+
+def _drops(data: ReportData, axis: TimeAxis) -> str:
+    """Draw what was dropped, and name the counters that stayed 0: lines on one another at 0 say nothing."""
+    if not _has_values(data.drops):
+        return ""
+    rising = [curve for curve in data.drops if any(value > 0 for _, value in curve.points)]
+    still = ", ".join(curve.name for curve in data.drops if curve not in rising)
+    if not rising:
+        none = f'<p class="note">Nothing was dropped. Counted are {escape(still)}.</p>'
+        return f"<figure><figcaption><b>Dropped</b></figcaption>{none}</figure>"
+    note = f"Nothing else was dropped: {still}." if still else ""
+    return line_chart(axis, rising, "Dropped", "since boot", covers=(0.0, 1.0), height=130, note=note)
 
 
 def _app(app: AppTelemetry, axis: TimeAxis) -> str:
@@ -261,7 +305,7 @@ def _structure(structure: StructureTelemetry, axis: TimeAxis) -> str:
 
 def _tiles(data: ReportData) -> str:
     cards = []
-    for tile in data.tiles[:TILES_MAX]:
+    for tile in sorted(data.tiles, key=lambda tile: tile.number)[:TILES_MAX]:
         accuracy = "no truth mask" if tile.accuracy is None else f"{tile.accuracy:.1%} accurate"
         look = '<div class="none">not sent</div>'
         if tile.quicklook:

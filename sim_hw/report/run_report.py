@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from flight.services.board.power import PowerConfig
 from flight.services.board.thermal import ThermalConfig
 from ground.cli.tasks import duration
 from sim_hw.machine.faults import KINDS
+from sim_hw.payload_watch import charge_gates, temperature_gates
+from sim_hw.report.amounts import counted, octet_unit, sized
 from sim_hw.report.app_telemetry import app_telemetry, series_of
 from sim_hw.report.frame_fates import further_link_rows
+from sim_hw.report.rates import downlink_rates
 from sim_hw.report.report import Figure, Interval, ReportData, Series, write_report
 from sim_hw.report.tables import Occurrence, PassRow
 from sim_hw.report.time_axis import BOOT, FAULT, Mark
@@ -36,7 +40,7 @@ _CHANNELS = {Role.REALTIME: "real time", Role.PLAYBACK: "playback", Role.PRODUCT
 def report(run: SpacecraftRun, summary: Mapping[str, Any], path: Path) -> None:
     """Write report.html; raises OrbitnodeError if it cannot be written."""
     power: PowerConfig = run.mission.section(PowerConfig)
-    tiles, machine = summary["tiles"], summary["machine"]
+    outbox, outbox_unit = _outbox(run)
     data = ReportData(
         title=f"{run.name}: {summary['orbits']:g} orbit{'s' * (summary['orbits'] != 1)}",
         subtitle=(
@@ -55,13 +59,17 @@ def report(run: SpacecraftRun, summary: Mapping[str, Any], path: Path) -> None:
         charge=[_series(run, "power.soc_frac", "state of charge")],
         temperatures=[_series(run, "thermal.board_c", "board"), _series(run, "thermal.radiator_c", "radiator")],
         rates=_rates(run),
-        outbox=[_series(run, "link.outbox_octets", "products", 1e-6)],
+        outbox=[outbox],
+        outbox_unit=outbox_unit,
         drops=_drops(run),
-        charge_guides=[(power.soc_safe_frac, "safe mode below")],
-        temperature_guides=[(run.mission.section(ThermalConfig).board_warm_c, "board warm")],
+        charge_guides=[(power.soc_safe_frac, "safe mode below"), *charge_gates(run.mission)],
+        temperature_guides=[
+            (run.mission.section(ThermalConfig).board_warm_c, "board warm"),
+            *temperature_gates(run.mission),
+        ],
         link=_link_facts(summary),
         tiles=run.payload.screening.tiles,
-        tiles_note=_tiles_note(summary),
+        tiles_note=_tiles_note(summary, run.payload.every),
         commands=run.archive.commands(),
         events=run.archive.events(limit=_EVENTS),
         event_counts=summary["events"],
@@ -69,38 +77,63 @@ def report(run: SpacecraftRun, summary: Mapping[str, Any], path: Path) -> None:
         apps=app_telemetry(
             run.archive, run.dictionary, {app.name: app.apid for app in run.mission.apps}, run.world.start_tai_ns
         ),
-        tables={
-            "Tiles delayed, by reason": {k: f"{v}" for k, v in tiles["delayed_by_reason"].items()},
-            "Tiles dropped, by reason": {k: f"{v}" for k, v in tiles["dropped_by_reason"].items()},
-            "Energy, Wh": {k: f"{v:.2f}" for k, v in summary["energy"]["energy_wh"]["consumed_by_load"].items()},
-            "Scheduler": {k: f"{v:,}" for k, v in summary["scheduler"].items()},
-        },
-        grids={
-            **({"Simplex links": further_link_rows(further)} if (further := summary["further_links"]) else {}),
-            "Worker apps": app_rows(summary["worker_apps"]),
-            "Tasks": task_rows(summary["tasks"]),
-            "Recorder": store_rows(summary["recorder"]["stores"]),
-        },
+        tables=_tables(summary),
+        grids=_grids(summary),
         footer=[
             f"digest {summary['digest']}",
             f"dictionary {summary['dictionary_sha256']}",
-            ", ".join(f"{name} {value}" for name, value in machine.items()),
+            ", ".join(f"{name} {value}" for name, value in summary["machine"].items()),
         ],
     )
     write_report(path, data)
 
 
-def _figures(summary: Mapping[str, Any]) -> list[Figure]:
-    tiles, link, commands = summary["tiles"], summary["link"], summary["commands"]
-    octets, accuracy, energy, soc = (summary[part] for part in ("bytes", "cloud_accuracy", "energy", "soc"))
-    figures = [
+def _tables(summary: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return tables of two columns by heading, those of tiles only if the mission flies a payload manager."""
+    tiles = summary["tiles"]
+    of_tiles = {
+        "Tiles delayed, by reason": {k: f"{v:,}" for k, v in tiles["delayed_by_reason"].items()},
+        "Tiles dropped, by reason": {k: f"{v:,}" for k, v in tiles["dropped_by_reason"].items()},
+    }
+    return {
+        **(of_tiles if summary["worker_apps"] else {}),
+        "Energy, Wh": {k: f"{v:.2f}" for k, v in summary["energy"]["energy_wh"]["consumed_by_load"].items()},
+        "Scheduler": {k: f"{v:,}" for k, v in summary["scheduler"].items()},
+    }
+
+
+def _grids(summary: Mapping[str, Any]) -> dict[str, list[list[str]]]:
+    """Return tables by heading, without those that have no row: the mission has no such thing."""
+    grids = {
+        "Simplex links": further_link_rows(summary["further_links"]),
+        "Worker apps": app_rows(summary["worker_apps"]),
+        "Tasks": task_rows(summary["tasks"]),
+        "Recorder": store_rows(summary["recorder"]["stores"]),
+    }
+    return {heading: rows for heading, rows in grids.items() if len(rows) > 1}
+
+
+def _tile_figures(summary: Mapping[str, Any]) -> list[Figure]:
+    """Return figures about tiles, none if the mission flies no payload manager."""
+    if not summary["worker_apps"]:
+        return []
+    tiles, octets, accuracy, energy = (summary[part] for part in ("tiles", "bytes", "cloud_accuracy", "energy"))
+    return [
         Figure("Tiles screened", f"{tiles['screened']}", f"of {tiles['captured']}",
                f"{tiles['dropped']} dropped, {tiles['pending']} pending"),
-        Figure("Cloud accuracy", _percent(accuracy["mean"]), "%", f"{accuracy['tiles']} tiles with truth"),
+        Figure("Cloud accuracy", _percent(accuracy["mean"]), "%", f"{counted(accuracy['tiles'], 'tile')} with truth"),
         Figure("Product per raw octet", _percent(octets["product_per_raw"]), "%",
-               f"{octets['raw'] / 1e6:.0f} MB in, {octets['product'] / 1e6:.0f} MB out"),
-        Figure("Downlinked", f"{octets['downlinked'] / 1e6:.1f}", "MB", f"{summary['files']['received']} products"),
+               f"{sized(octets['raw'])} in, {sized(octets['product'])} out"),
         Figure("Energy per tile", "-" if energy["tile_j"] is None else f"{energy['tile_j']:.1f}", "J"),
+    ]  # fmt: skip
+
+
+def _figures(summary: Mapping[str, Any]) -> list[Figure]:
+    link, commands, soc = summary["link"], summary["commands"], summary["soc"]
+    downlinked, unit = sized(summary["bytes"]["downlinked"]).split()
+    figures = [
+        *_tile_figures(summary),
+        Figure("Downlinked", downlinked, unit, counted(summary["files"]["received"], "product")),
         Figure("Charge, lowest", f"{100 * soc['min']:.0f}", "%", f"{100 * soc['end']:.0f} % at end"),
         Figure("Board, hottest", f"{summary['temperature_c']['board_max']:.1f}", "°C"),
         Figure("Frames lost", f"{link['frames_lost']}", f"of {link['frames_sent']:,}", _loss_note(link)),
@@ -130,7 +163,12 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f}"
 
 
-def _tiles_note(summary: Mapping[str, Any]) -> str:
+def _tiles_note(summary: Mapping[str, Any], every: int) -> str:
+    chosen = "Every tile" if every == 1 else f"One tile in {every}"
+    return f"{chosen} of the run, in order of number. {_truth_note(summary)}"
+
+
+def _truth_note(summary: Mapping[str, Any]) -> str:
     if summary["scenes"] == "synthetic":
         return (
             "Real Sentinel-2 ground under simulated clouds: the truth masks are those of the simulation. Cover is "
@@ -181,9 +219,9 @@ def task_rows(tasks: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     counts = ("steps", "ticks", "late", "skipped", "overruns", "starved", "failures")
     times = ("worst_us", "latency_p50_us", "latency_p99_us", "worst_latency_us")
     rows = [["task", *counts, "longest step", "wait p50", "wait p99", "longest wait", "processor"]]
-    for counted in sorted(tasks, key=lambda task: (task["cpu_permille"], task["steps"]), reverse=True):
-        numbers = [f"{counted[name]:,}" for name in counts] + [duration(counted[name]) for name in times]
-        rows.append([counted["name"], *numbers, f"{counted['cpu_permille'] / 10:.2f} %"])
+    for task in sorted(tasks, key=lambda t: (t["cpu_permille"], t["steps"]), reverse=True):
+        numbers = [f"{task[name]:,}" for name in counts] + [duration(task[name]) for name in times]
+        rows.append([task["name"], *numbers, f"{task['cpu_permille'] / 10:.2f} %"])
     return rows
 
 
@@ -199,10 +237,17 @@ def _series(run: SpacecraftRun, parameter: str, name: str, scale: float = 1.0) -
     return series_of(run.archive, parameter, name, run.world.start_tai_ns, scale)
 
 
+def _outbox(run: SpacecraftRun) -> tuple[Series, str]:
+    """Return what waited in the outbox, and the unit in which it can be read."""
+    series = _series(run, "link.outbox_octets", "products")
+    size, unit = octet_unit(max((octets for _, octets in series.points if isfinite(octets)), default=0.0))
+    return Series(series.name, [(t_s, octets / size) for t_s, octets in series.points]), unit
+
+
 def _drops(run: SpacecraftRun) -> list[Series]:
     """Return what was dropped on board since each boot, by every counter of it that the node has and sent."""
     found = [_series(run, parameter, name) for parameter, name in _drop_counters(run.dictionary).items()]
-    return [series for series in found if series.points]
+    return [replace(series, is_whole=True) for series in found if series.points]
 
 
 def _drop_counters(dictionary: Dictionary) -> dict[str, str]:
@@ -272,19 +317,10 @@ def _occurrences(run: SpacecraftRun) -> list[Occurrence]:
 
 
 def _rates(run: SpacecraftRun) -> list[Series]:
-    """Return the downlink rate by channel, from the ground's octet counters; a channel not yet heard counts as 0."""
+    """Return the downlink rate by channel. Nothing can come before the first pass begins."""
+    channels = {_CHANNELS[run.session.role_of(vc)]: run.archive.counters(f"station.octets_by_vc.{vc}")
+                for vc in run.session.vcids}  # fmt: skip
     start_ns = run.world.start_tai_ns
-    channels = {vc: _CHANNELS[run.session.role_of(vc)] for vc in run.session.vcids}
-    counts = {vc: dict(run.archive.counters(f"station.octets_by_vc.{vc}")) for vc in channels}
-    # Of every entry, also before the first contact; the last one may have come twice, at the close.
-    times = sorted({t_ns for t_ns, _ in run.archive.counters("link.frames")})
-    series = []
-    for vc, name in channels.items():
-        points: list[tuple[float, float]] = []
-        octets = 0
-        for before_ns, t_ns in pairwise(times):
-            now = counts[vc].get(t_ns, 0)
-            points.append(((t_ns - start_ns) / NS, 8e6 * (now - octets) / (t_ns - before_ns)))
-            octets = now
-        series.append(Series(name, points))
-    return series
+    begun_ns = start_ns + (run.passes[0].start_ns if run.passes else 0)
+    entries_ns = [t_ns for t_ns, _ in run.archive.counters("link.frames")]
+    return downlink_rates({name: dict(counts) for name, counts in channels.items()}, entries_ns, begun_ns, start_ns)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 STYLE = """
 :root{color-scheme:light dark;--page:#f4f3ef;--card:#fdfdfb;--ink:#15181d;--soft:#5b6069;--line:#dedcd4;
+--edge:#15181d38;
 --grid:#e6e4dd;
 --c0:#2467c9;--c1:#d9591f;--c2:#0f8f6a;--c3:#7d55c7;--c4:#b8336a;--c5:#6b7a1f;--night:#4a5a78;--shade-night:#3b4d7017;--shade-pass:#e0a80024;
 --sun:#f2d37c;--pass:#c98a00;--boot:#6b3fa0;--good:#1c7f45;--warn:#a86a00;--bad:#c0312f;
 --m0:#5d8f63;--m1:#f5f7fa;--m2:#3a3f5c}
 @media(prefers-color-scheme:dark){:root{--page:#0e1116;--card:#161a21;--ink:#e9ecf1;--soft:#98a1ae;--line:#2a303a;
---grid:#242a33;--c0:#6aa5f5;--c1:#f08a54;--c2:#3cc39a;--c3:#b294ee;--c4:#f07aa8;--c5:#b5c455;--night:#3a4a69;--shade-night:#7d9bd61f;
+--edge:#000000a8;
+--grid:#3a424f;--c0:#6aa5f5;--c1:#f08a54;--c2:#3cc39a;--c3:#b294ee;--c4:#f07aa8;--c5:#b5c455;--night:#3a4a69;--shade-night:#7d9bd61f;
 --shade-pass:#f0c04022;--sun:#a8853a;--pass:#e2b23c;--boot:#c79bf2;--good:#4cc280;--warn:#e0a53c;--bad:#f0706c}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);
@@ -42,7 +44,11 @@ figcaption .unit{font-size:13px}
 .key i.c3{background:var(--c3)}.key i.c4{background:var(--c4)}.key i.c5{background:var(--c5)}
 .key i.boot,.key i.fault{width:0;height:13px;border-radius:0;border-left:2px dashed var(--boot)}
 .key i.fault{border-left:2px solid var(--bad)}
-.scroll{overflow-x:auto}
+.scroll{overflow-x:auto;background:linear-gradient(to right,var(--card) 35%,transparent) left/44px 100%,
+linear-gradient(to left,var(--card) 35%,transparent) right/44px 100%,
+linear-gradient(to right,var(--edge),transparent) left/16px 100%,
+linear-gradient(to left,var(--edge),transparent) right/16px 100%;
+background-repeat:no-repeat;background-attachment:local,local,scroll,scroll}
 svg{display:block;width:100%;height:auto;font-size:11.5px}
 .narrow{display:none}
 svg text{fill:var(--soft);font-variant-numeric:tabular-nums}
@@ -56,6 +62,9 @@ svg text{fill:var(--soft);font-variant-numeric:tabular-nums}
 .area{fill-opacity:.82}
 .guide{stroke:var(--bad);stroke-width:1.2;stroke-dasharray:5 4;opacity:.8}
 svg .guide-text{fill:var(--bad)}
+.gate{fill:var(--c3);fill-opacity:.09;stroke:var(--c3);stroke-width:.8;stroke-opacity:.55}
+svg .gate-text{fill:var(--c3);font-size:10.5px}
+svg .guide-text,svg .gate-text{paint-order:stroke;stroke:var(--card);stroke-width:3px}
 path.eclipse{fill:var(--shade-night)}path.pass{fill:var(--shade-pass)}
 .boot-line{stroke:var(--boot);stroke-width:1.4;stroke-dasharray:4 3}.fault-line{stroke:var(--bad);stroke-width:1.4}
 svg .boot-text{fill:var(--boot)}svg .fault-text{fill:var(--bad)}
@@ -80,8 +89,8 @@ th{text-align:left;color:var(--soft);font-weight:500;font-size:13px;padding:4px 
 border-bottom:1px solid var(--line)}
 td{padding:6px 10px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}
 tr:last-child td{border-bottom:0}
-.num{font-variant-numeric:tabular-nums;white-space:nowrap}
-td.num:last-child,th.num:last-child{text-align:right;padding-right:0}
+.num{font-variant-numeric:tabular-nums;white-space:nowrap;text-align:right}
+.num:last-child{padding-right:0}.num+:not(.num){padding-left:8px}.time{width:1%}
 code{font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 .args{color:var(--soft);font-size:13px}
 .steps{white-space:nowrap}
@@ -100,6 +109,6 @@ white-space:nowrap}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(320px,1fr));gap:0 16px}
 footer{color:var(--soft);font-size:13px;margin-top:18px;overflow-wrap:anywhere}footer p{margin:2px 0}
 @media(max-width:700px){.wide{display:none}.narrow{display:block}main{padding:18px 10px 30px}section{padding:14px 12px}
-.scroll>table{min-width:560px}.columns{grid-template-columns:1fr}.cards{grid-template-columns:repeat(2,1fr)}}
+.scroll>table{min-width:560px}td.text{min-width:15rem}.columns{grid-template-columns:1fr}.cards{grid-template-columns:repeat(2,1fr)}}
 @media print{body{background:#fff}.events{max-height:none}section{break-inside:avoid}}
 """

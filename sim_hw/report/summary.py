@@ -356,6 +356,7 @@ def _worker(payloads: list[Statistics]) -> dict[str, Any]:
     """Return what happened to workers. If `hang_limit_fired`, wall time ended a job: the digest cannot be repeated."""
     return {
         "failures": _add(dict(account.failures) for account in payloads),
+        "first_failure": next((account.first_failure for account in payloads if account.first_failure), None),
         "retried": sum(account.retried for account in payloads),
         "restarts": sum(account.worker_restarts for account in payloads),
         "hang_limit_fired": sum(account.hang_limit_fired for account in payloads),

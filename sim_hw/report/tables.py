@@ -5,6 +5,7 @@ Whatever comes from a mission, from the node or from an operator is escaped here
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,13 +13,15 @@ from html import escape
 from flight.core.nanoseconds import NS
 from ground.operator import ACCEPTED, ACKNOWLEDGED, COMPLETED, SENT, STARTED
 from ground.telemetry.archive_rows import CommandRow, EventRow
+from sim_hw.report.amounts import counted
 from sim_hw.report.time_axis import Clock
 
 ROWS_MAX = 80  # of events, passes, boots and faults: a page that is read, the archive has the rest
 
 _SEVERITIES = ("high", "medium", "low", "info")
 _STAGES = ((SENT, "sent"), (ACKNOWLEDGED, "link"), (ACCEPTED, "accepted"), (STARTED, "started"), (COMPLETED, "done"))
-_TIME_HEADS = "<th class=num>T+</th><th class=num>UTC</th>"
+_TIME_HEADS = '<th class="num time">T+</th><th class="num time">UTC</th>'
+_NUMBER = re.compile(r"-|[-+]?\d[\d,.]*( ?[^\W\d]{1,3}| ?%)?")  # with its unit; "-" if there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,8 @@ def command_table(commands: Sequence[CommandRow], clock: Clock) -> str:
         reason = f'<div class="note">{escape(command.reason)}</div>' if command.reason else ""
         rows.append(
             f"<tr>{_times(clock, (command.sent_ns - clock.start_tai_ns) / NS)}"
-            f"<td><code>{escape(command.name)}</code> <span class=args>{escape(arguments)}</span>{reason}</td>"
-            f'<td class="steps">{steps}</td><td><span class="chip {escape(outcome)}">{escape(outcome)}</span></td>'
+            f"<td class=text><code>{escape(command.name)}</code> <span class=args>{escape(arguments)}</span>{reason}"
+            f'</td><td class="steps">{steps}</td><td><span class="chip {escape(outcome)}">{escape(outcome)}</span></td>'
             f"<td class=num>{trip}</td></tr>"
         )
     head = f"<tr>{_TIME_HEADS}<th>Command</th><th>Stages</th><th>Outcome</th><th class=num>Round trip</th></tr>"
@@ -87,14 +90,14 @@ def event_table(events: Sequence[EventRow], on_board: Mapping[str, int], archive
     rows = [
         f"<tr>{_times(clock, (e.time_ns - clock.start_tai_ns) / NS)}"
         f'<td><span class="chip {escape(e.severity)}">{escape(e.severity)}</span></td>'
-        f"<td><code>{escape(e.name)}</code></td><td>{escape(e.text)}</td></tr>"
+        f"<td><code>{escape(e.name)}</code></td><td class=text>{escape(e.text)}</td></tr>"
         for e in sorted(chosen, key=lambda e: e.time_ns)
     ]
     more = archived - len(chosen)
     away = sum(on_board.values()) - archived
     notes = [f"{more:,} more, of lower severity or older, in the archive."] if more > 0 else []
     if away > 0:
-        notes.append(f"{away:,} not received.")
+        notes.append(f"{counted(away, 'event')} {'was' if away == 1 else 'were'} not received.")
     note = f'<p class="note">{" ".join(notes)}</p>' if notes else ""
     head = f"<tr>{_TIME_HEADS}<th>Severity</th><th>Event</th><th>Text</th></tr>"
     table = _scrolled(head, rows, "events") if rows else "<p>None.</p>"
@@ -106,14 +109,15 @@ def pass_table(passes: Sequence[PassRow], clock: Clock) -> str:
     if not passes:
         return "<p>None.</p>"
     rows = [
-        f"<tr>{_times(clock, contact.start_s)}<td class=num>{clock.utc_text(contact.end_s)}</td>"
+        f'<tr>{_times(clock, contact.start_s)}<td class="num time">{clock.utc_text(contact.end_s)}</td>'
         f"<td>{escape(contact.station)}</td>"
         f"<td class=num>{(contact.end_s - contact.start_s) / 60:.1f} min</td>"
         f"<td class=num>{contact.peak_deg:.1f}° at {clock.utc_text(contact.peak_s)}</td></tr>"
         for contact in passes[:ROWS_MAX]
     ]
     head = (
-        f"<tr>{_TIME_HEADS}<th class=num>to, UTC</th><th>Station</th><th class=num>Length</th>"
+        f'<tr>{_TIME_HEADS}<th class="num time">to, UTC</th>'
+        "<th>Station</th><th class=num>Length</th>"
         "<th class=num>Highest elevation, UTC</th></tr>"
     )
     return _scrolled(head, rows, "events") + _more(len(passes), "summary.json has them all")
@@ -121,10 +125,10 @@ def pass_table(passes: Sequence[PassRow], clock: Clock) -> str:
 
 def occurrence_table(occurrences: Sequence[Occurrence], clock: Clock) -> str:
     """Return boots and faults in order of time; those that never happened come last."""
-    never = "<td class=num>–</td>" * 2
+    never = '<td class="num time">–</td>' * 2
     rows = [
         f"<tr>{never if occurrence.at_s is None else _times(clock, occurrence.at_s)}"
-        f"<td>{escape(occurrence.what)}</td><td>{escape(occurrence.note)}</td></tr>"
+        f"<td>{escape(occurrence.what)}</td><td class=text>{escape(occurrence.note)}</td></tr>"
         for occurrence in occurrences[:ROWS_MAX]
     ]
     head = f"<tr>{_TIME_HEADS}<th>What</th><th>Remark</th></tr>"
@@ -132,18 +136,18 @@ def occurrence_table(occurrences: Sequence[Occurrence], clock: Clock) -> str:
 
 
 def grid(rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of text: a row of heads, then rows that begin with a name.
-
-    The last column is set to the right, as numbers are.
-    """
-
-    def line(tag: str, cells: Sequence[str]) -> str:
-        first, *others = (escape(cell) for cell in cells)
-        return f"<tr><{tag}>{first}</{tag}>{''.join(f'<{tag} class=num>{cell}</{tag}>' for cell in others)}</tr>"
-
+    """Return a table: a row of heads, then rows. Columns of numbers are set to the right, of text to the left."""
     head, *body = rows
     if not body:
         return "<p>None.</p>"
+    kinds = [
+        " class=num" if all(_NUMBER.fullmatch(cell) for cell in column) else "" for column in zip(*body, strict=True)
+    ]
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        marked = zip(kinds, cells, strict=True)
+        return f"<tr>{''.join(f'<{tag}{kind}>{escape(cell)}</{tag}>' for kind, cell in marked)}</tr>"
+
     return _scrolled(line("th", head), [line("td", row) for row in body])
 
 
@@ -173,7 +177,7 @@ def facts(values: Sequence[tuple[str, str, str]]) -> str:
 
 
 def _times(clock: Clock, t_s: float) -> str:
-    return f"<td class=num>{clock.since(t_s)}</td><td class=num>{clock.utc_text(t_s)}</td>"
+    return f'<td class="num time">{clock.since(t_s)}</td><td class="num time">{clock.utc_text(t_s)}</td>'
 
 
 def _scrolled(head: str, rows: Sequence[str], kind: str = "") -> str:

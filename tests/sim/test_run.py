@@ -316,7 +316,9 @@ def test_planned_faults_of_workers_and_power_are_survived_reported_and_reproduci
     differing = {key for key in first if first[key] != again[key]}
     assert differing <= {"wall_s", "inference"}
     with reading(tmp_path / "a" / "archive.db") as archive:
-        assert sum(event.name == "worker_failed" for event in archive.events()) == 2
+        told = sorted((event.time_ns, event.text) for event in archive.events() if event.name == "worker_failed")
+    assert len(told) == 2
+    assert told[0][1].endswith(f": {first['worker']['first_failure']}")
 
 
 def workers_of(pid: int) -> Iterator[int]:

@@ -19,8 +19,10 @@ from pathlib import Path
 import pytest
 
 from flight.core.nanoseconds import NS, ns
-from flight.mission import MISSIONS
+from flight.mission import MISSIONS, load
+from payloads.manager import InferenceManager
 from sim_hw.config import SimConfig
+from sim_hw.payload_watch import charge_gates, temperature_gates
 from sim_hw.world.orbit import OrbitConfig
 from sim_hw.world.world import World, WorldConfig
 from tests.archives import reading
@@ -204,14 +206,47 @@ def test_an_app_of_the_mission_is_shown_by_names_and_units_of_its_own(page: Page
     assert len(heights) == len(gusts) and len(falls) == 1, "it begins at 0 again with the second boot, once"
 
 
-def test_outbox_and_drops_are_curves(page: Page) -> None:
+def test_outbox_and_drops_are_shown(page: Page) -> None:
     assert page.picture("Outbox: waiting on board") is not None
-    names = {one.findtext("title") for one in page.picture("Dropped").iter("path")}
-    assert {"packets without room in memory", "units of the uplink", "reports overwritten"} <= names
+    counters = page.section("Link").partition("<b>Dropped")[2]
+    for name in ("packets without room in memory", "units of the uplink", "reports overwritten"):
+        assert name in counters
+
+
+def test_what_stops_jobs_is_a_limit_to_draw_if_the_mission_flies_the_app_that_has_it(
+    bare_mission: Callable[[str], Path],
+) -> None:
+    mission = load(MISSIONS / "orbit.toml", {"sim": SimConfig})
+    app = mission.app(InferenceManager)
+    assert app is not None
+    gates = charge_gates(mission)
+    assert [(gate.low, gate.high) for gate in gates] == [
+        (r.stop_soc_frac, r.resume_soc_frac) for r in app.config.energy
+    ]
+    assert [gate.text.partition(":")[0] for gate in gates] == ["priority 0", "priorities 1 .. 2", "priorities 3 .. 255"]
+    (heat,) = temperature_gates(mission)
+    assert (heat.low, heat.high) == (app.config.heat_resume_c, app.config.heat_stop_c)
+    without = load(bare_mission(""), {"sim": SimConfig})
+    assert charge_gates(without) == temperature_gates(without) == []
+
+
+def test_no_rate_is_above_that_of_the_link(page: Page) -> None:
+    picture = page.picture("Downlink by virtual channel")
+    limit = 256.0  # kbit/s, the rate_bps of the mission
+    heights = [float(y) for path in picture.iter("path") if "area" in path.get("class", "")
+               for y in re.findall(r"[ML][\d.]+ ([\d.]+)", path.get("d", ""))]  # fmt: skip
+    ticks = {float(text.text or "nan"): float(text.get("y", "nan")) - 4 for text in picture.iter("text")
+             if re.fullmatch(r"[\d.]+", text.text or "")}  # fmt: skip
+    scale = max(ticks)
+    peak = scale * (max(heights) - min(heights)) / (ticks[0] - ticks[scale])
+    assert 0.5 * limit < peak <= limit
 
 
 def test_nothing_about_an_app_is_built_in(tmp_path: Path, bare_mission: Callable[[str], Path]) -> None:
     """A mission without an app has no such section."""
     done = fly(tmp_path, bare_mission(""), orbits=0.002)
     assert done.returncode == 0, done.stderr
-    assert "App: " not in (tmp_path / "out" / "report.html").read_text()
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "App: " not in text
+    assert "Worker apps" not in text and "Tiles" not in text and "Cloud accuracy" not in text
+    assert "No contact in this run, so no telemetry came down" in text and "Power over time" not in text

@@ -247,10 +247,15 @@ def test_a_value_without_limits_has_no_limit_state_and_nan_is_written_as_a_numbe
     ]
 
 
-def test_failures_of_workers_name_the_file_that_says_why_when_a_run_closes() -> None:
+def test_failures_of_workers_say_the_first_one_and_the_file_that_has_all_when_a_run_closes() -> None:
     cell = dict(closing_table.ROWS)["worker"]
-    worker = {"failures": {"bad output": 9}, "retried": 5, "hang_limit_fired": 0}
-    assert cell({"worker": worker}) == "bad output 9; 5 jobs retried; why: see node.log"
+    worker = {
+        "failures": {"app error": 52}, "first_failure": "brightness.py:33: IndexError: 4", "retried": 26,
+        "hang_limit_fired": 0,
+    }  # fmt: skip
+    assert cell({"worker": worker}) == (
+        "app error 52, first: brightness.py:33: IndexError: 4; 26 jobs retried; all in node.log"
+    )
     assert cell({"worker": worker | {"failures": {}}}) == ""
 
 

@@ -21,9 +21,10 @@ from ground.products.answers import MASK_COLOURS, mask_picture
 from ground.products.names import safe_name
 from ground.telemetry.archive_rows import CommandRow, EventRow
 from sim_hw.report.app_telemetry import AppTelemetry, Plot, StructureTelemetry
-from sim_hw.report.charts import area_chart, line_chart, nice_ticks, thin
+from sim_hw.report.charts import Gate, area_chart, line_chart, nice_ticks, thin
+from sim_hw.report.rates import downlink_rates
 from sim_hw.report.report import Figure, Interval, ReportData, Series, Tile, page, quicklook_png, write_report
-from sim_hw.report.tables import Occurrence, PassRow
+from sim_hw.report.tables import Occurrence, PassRow, grid
 from sim_hw.report.time_axis import BOOT, FAULT, Clock, Mark, TimeAxis
 
 
@@ -66,9 +67,77 @@ def test_empty_run_still_makes_a_page() -> None:
     assert "<h2>Orbit</h2>" in page(ReportData("t", "s", 0, 0.0, []))
 
 
+def test_without_telemetry_the_page_says_so_once_and_has_no_empty_plots() -> None:
+    nothing = [Series("a", []), Series("b", [(3.0, math.nan)])]
+    silent = ReportData(
+        "t", "s", 0, 60.0, [], power=nothing, charge=nothing, temperatures=nothing, rates=nothing, outbox=nothing,
+        drops=nothing, charge_guides=[(0.4, "safe")],
+    )  # fmt: skip
+    text = page(silent)
+    assert text.count("No contact in this run, so no telemetry came down") == 1
+    assert "<figure>" not in text
+    heard = page(replace(silent, power=[Series("a", [(0, 1.0)])]))
+    assert "no telemetry" not in heard and heard.count("<figure>") == 1
+
+
+def test_of_what_was_dropped_only_counters_that_rose_are_drawn_on_whole_numbers() -> None:
+    still = [Series("tiles", [(0, 0.0), (9, 0.0)], is_whole=True), Series("units", [(0, 0.0)], is_whole=True)]
+    text = page(replace(data(), drops=still))
+    assert "Nothing was dropped. Counted are tiles, units." in text and "Dropped over time" not in text
+    text = page(replace(data(), drops=[*still, Series("files", [(0, 0.0), (9, 1.0)], is_whole=True)]))
+    assert "Nothing else was dropped: tiles, units." in text
+    (picture, *_) = re.findall(r'<svg[^>]*aria-label="Dropped over time".*?</svg>', text)
+    assert re.findall(r'text-anchor="end">([\d.]+)<', picture) == ["0", "1"]
+    assert "<title>files</title>" in picture and "<title>tiles</title>" not in picture
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7, 24, 302, 35_118])
+def test_ticks_of_counts_are_whole(most: int) -> None:
+    for count in (3, 4):
+        ticks = nice_ticks(0, most, count, whole=True)
+        assert all(tick == int(tick) for tick in ticks) and ticks[0] == 0 and ticks[-1] >= most and len(ticks) <= 8
+
+
+def test_the_rate_never_exceeds_that_of_the_link_and_adds_up_to_what_came() -> None:
+    """The ground's first entry comes with the first frame or after it: its octets came since the contact began."""
+    rate = 32_000  # octets per second, 256 kbit/s
+    begun, entries = 931 * NS, [936 * NS, 946 * NS, 956 * NS, 956 * NS]
+    (series,) = downlink_rates({"products": {t: rate * (t - begun) // NS for t in entries}}, entries, begun, 0)
+    assert [t for t, _ in series.points] == [931, 936, 946, 956]
+    assert [kbits for _, kbits in series.points] == [0.0, 256.0, 256.0, 256.0]
+    assert downlink_rates({"products": dict.fromkeys(entries, 0)}, entries, 0, 0) == []
+
+
+def test_tiles_stand_in_order_of_their_numbers() -> None:
+    mask = np.zeros((4, 4), dtype=np.uint8)
+    tiles = [Tile(f"tile {number}", mask, 0.0, number=number) for number in (22, 0, 110, 11)]
+    assert re.findall(r"<b>tile (\d+)</b>", page(replace(data(), tiles=tiles))) == ["0", "11", "22", "110"]
+
+
+def test_gates_are_bands_with_a_text_beside_the_curve() -> None:
+    axis = TimeAxis(Clock(0, 100.0)).small()
+    curve = Series("soc", [(t, 75.0 if t < 50 else 95.0) for t in range(100)])
+    svg = line_chart(axis, [curve], "t", "%", guides=[Gate(70.0, 80.0, "stop < resume"), (5.0, "mask")])
+    assert svg.count('class="gate"') == 1 and svg.count('class="guide"') == 1
+    (x,) = re.findall(r'class="gate-text" x="([\d.]+)"[^>]*>stop &lt; resume<', svg)
+    assert float(x) > axis.x(50), "it stands where the curve is away"
+    svg = line_chart(axis, [Series("soc", [(t, 170.0 - curve) for t, curve in curve.points])], "t", "%",
+                     guides=[Gate(70.0, 80.0, "stop")])  # fmt: skip
+    (x,) = re.findall(r'class="gate-text" x="([\d.]+)"', svg)
+    assert float(x) < axis.x(50)
+
+
+def test_columns_of_numbers_are_set_to_the_right_and_of_text_to_the_left() -> None:
+    rows = [["app", "done", "share", "wait", "answers"], ["a", "1,204", "3.5 %", "12 us", "12 rows; t 3 .. 9"],
+            ["b", "-", "0.1%", "1.5 ms", ""]]  # fmt: skip
+    assert re.findall("<th([^>]*)>", grid(rows)) == ["", " class=num", " class=num", " class=num", ""]
+
+
 def test_events_are_shown_in_the_archive_or_not_received() -> None:
     text = page(replace(data(), event_counts={"info": 120, "high": 100}, events_archived=200))
-    assert "120 more, of lower severity or older, in the archive. 20 not received." in text
+    assert "120 more, of lower severity or older, in the archive. 20 events were not received." in text
+    text = page(replace(data(), event_counts={"info": 1}, events=(), events_archived=0))
+    assert "1 event was not received." in text
     text = page(replace(data(), events=(), event_counts={}))
     assert "not received" not in text and "in the archive" not in text
 
