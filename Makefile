@@ -147,7 +147,7 @@ $(VENV)/.dev: $(VENV)/.installed
 	@touch $@
 
 # Sphinx keeps what it has read. After a change of its configuration, everything must be read again.
-$(VENV)/.docs: $(VENV)/.installed docs/conf.py docs/tools/docstrings.py
+$(VENV)/.docs: $(VENV)/.installed docs/conf.py docs/tools/docstrings.py docs/tools/site.py
 	@echo "set-up: installing what builds the documentation"
 	@$(PIP) install -c constraints.txt 'orbitnode[docs]' >$(LOG) 2>&1 || { $(call pip_failed); }
 	@rm -rf build/doctrees

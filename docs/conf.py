@@ -6,17 +6,21 @@ them, to the README and to files of the project are the same here and on a code 
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
+from sphinx.util.inspect import signature, stringify_signature
 
 _ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(_ROOT))
 
 from docs.tools.docstrings import restructured  # noqa: E402 - the path has to be there first
+from docs.tools.site import linked_pictures, readable  # noqa: E402 - the path has to be there first
 from flight import __version__  # noqa: E402
 
 project = "orbitnode"
@@ -128,8 +132,19 @@ def _docstring(_app: Sphinx, _what: str, _name: str, _thing: object, _options: o
 def _signature(
     _app: Sphinx, _what: str, _name: str, thing: object, _options: object, arguments: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
-    """Show no arguments for a Protocol: they would be those of typing's own constructor."""
-    return ("", returns) if getattr(thing, "_is_protocol", False) else (arguments, returns)
+    """Show arguments as one writes them; none for a Protocol: they would be those of typing's own constructor."""
+    if getattr(thing, "_is_protocol", False):
+        return "", returns
+    if isinstance(thing, type) and dataclasses.is_dataclass(thing) and arguments is not None:
+        shown = readable(signature(thing))
+        return stringify_signature(shown, show_return_annotation=False, unqualified_typehints=True), returns
+    return arguments, returns
+
+
+def _pictures_open(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: object) -> None:
+    """Let every picture of a page be opened by itself, at its full size."""
+    if "body" in context:
+        context["body"] = linked_pictures(context["body"])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -139,4 +154,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("env-get-outdated", _outdated)
     app.connect("autodoc-process-docstring", _docstring)
     app.connect("autodoc-process-signature", _signature)
+    app.connect("html-page-context", _pictures_open)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -98,7 +98,7 @@ def charge_gates(mission: Mission) -> list[Gate]:
     gates = []
     first = 0  # priority that the rule covers first
     for rule in () if app is None else app.config.energy:
-        whose = f"priority {first}" if rule.priority == first else f"priorities {first} .. {rule.priority}"
+        whose = f"priority {first}" if rule.priority == first else f"priorities {first} to {rule.priority}"
         text = f"{whose}: stop {100 * rule.stop_soc_frac:g}, resume {100 * rule.resume_soc_frac:g} %"
         gates.append(Gate(rule.stop_soc_frac, rule.resume_soc_frac, text))
         first = rule.priority + 1

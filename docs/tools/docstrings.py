@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 _CODE = re.compile(r"``(.+?)``|`([^`]+)`", re.DOTALL)
+_CELL = re.compile(r"(\S+(?: \S+)*)( {2,}|$)")  # of a table: what stands between two blanks or more
 _ITEM = re.compile(r"(-|\d+\.) +(?=\S)")
 _MARKUP = re.compile(r"[\\*`|_]")
 _INDENT = "    "
@@ -46,7 +47,7 @@ def _paragraph(lines: list[str]) -> Iterator[str]:
             yield ""
         if kind == "shape":
             margin = min(len(line) - len(line.lstrip()) for line in part)
-            yield from ("::", "", *(f"{_INDENT}{line[margin:]}" for line in part))
+            yield from ("::", "", *(f"{_INDENT}{_shape(line[margin:])}" for line in part))
         elif kind == "item":
             yield from _item(part)
         else:
@@ -59,6 +60,16 @@ def _kind(line: str, before: str) -> str:
     if line.startswith(" "):
         return "item" if before == "item" else "shape"
     return "text"
+
+
+def _shape(line: str) -> str:
+    """Return a line that keeps its shape: all is literal, so its code has no backquotes; columns stay in line."""
+
+    def bare(cell: re.Match[str]) -> str:
+        text = _CODE.sub(lambda code: code[1] or code[2], cell[1])
+        return f"{text}{' ' * (len(cell[1]) - len(text))}{cell[2]}" if cell[2] else text
+
+    return _CELL.sub(bare, line)
 
 
 def _item(lines: list[str]) -> Iterator[str]:

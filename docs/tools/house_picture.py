@@ -207,7 +207,7 @@ def _flow(flow: Flow) -> list[str]:
 
 
 _HEAD = f"""\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img"
  aria-label="What flows where in orbitnode, and in which folder each part stands">
 <style>
 svg {{ --ink: #1c2733; --soft: #5a6b7b; --line: #8a9aa8; --paper: #ffffff; --panel: #eef3f7; --flow: #0b6fa4; }}

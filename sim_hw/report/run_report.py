@@ -164,8 +164,8 @@ def _percent(share: float | None) -> str:
 
 
 def _tiles_note(summary: Mapping[str, Any], every: int) -> str:
-    chosen = "Every tile" if every == 1 else f"One tile in {every}"
-    return f"{chosen} of the run, in order of number. {_truth_note(summary)}"
+    chosen = "Screened tiles" if every == 1 else f"Screened tiles whose number is a multiple of {every}"
+    return f"{chosen}, in order of number. {_truth_note(summary)}"
 
 
 def _truth_note(summary: Mapping[str, Any]) -> str:

@@ -223,7 +223,7 @@ def test_what_stops_jobs_is_a_limit_to_draw_if_the_mission_flies_the_app_that_ha
     assert [(gate.low, gate.high) for gate in gates] == [
         (r.stop_soc_frac, r.resume_soc_frac) for r in app.config.energy
     ]
-    assert [gate.text.partition(":")[0] for gate in gates] == ["priority 0", "priorities 1 .. 2", "priorities 3 .. 255"]
+    assert [gate.text.partition(":")[0] for gate in gates] == ["priority 0", "priorities 1 to 2", "priorities 3 to 255"]
     (heat,) = temperature_gates(mission)
     assert (heat.low, heat.high) == (app.config.heat_resume_c, app.config.heat_stop_c)
     without = load(bare_mission(""), {"sim": SimConfig})

@@ -17,6 +17,10 @@ from docs.tools.docstrings import restructured
         (":key: is not a field\n.. nor this a comment", "\\:key: is not a field\n\\.. nor this a comment"),
         ("It takes\n1. a number at the beginning of a line", "It takes\n\\1. a number at the beginning of a line"),
         ("States:\n    a  b\n      c *d*\nand on.", "States:\n\n::\n\n    a  b\n      c *d*\n\nand on."),
+        (
+            "A table:\n    name    text\n    `a_b`   one `c` d\n",
+            "A table:\n\n::\n\n    name    text\n    a_b     one c d",
+        ),
         ("- one\n  goes `on`\n- two\nText.", "- one\n  goes ``on``\n\n- two\n\nText."),
         ("1. one\n   goes on\n2. two", "1. one\n   goes on\n\n2. two"),
         ("-----", r"\-----"),
