@@ -210,7 +210,7 @@ def test_insertions_are_refused_whole_and_say_why(make_rig: MakeRig) -> None:
         held.rig.send("insert_activities", 0, rows): reason
         for rows, reason in (
             (((0, held.tai_ns(300), ping), (0, held.tai_ns(60), held.packet("ping"))),
-             (Failure.LATE, "activity 1: release time is 4")),
+             (Failure.LATE, "activity 1: release time lies 4")),
             (((0, held.tai_ns(300), ping), (0, held.tai_ns(300), ping)),
              (Failure.BAD_VALUE, "activity 1: sequence count")),
             (((3, held.tai_ns(300), ping),), (Failure.BAD_VALUE, "activity 0: no group 3, known: 0")),
