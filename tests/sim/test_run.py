@@ -133,7 +133,7 @@ def test_the_numbers_add_up(flown: tuple[Path, dict[str, Any]]) -> None:
     assert summary["bytes"]["downlinked"] > 1_000_000
     worker = dict(summary["worker"])
     assert set(worker.pop("guards_missing")) <= set(Guard.every().labels)
-    assert worker == {"failures": {}, "retried": 0, "restarts": 0, "hang_limit_fired": 0}
+    assert worker == {"failures": {}, "first_failure": None, "retried": 0, "restarts": 0, "hang_limit_fired": 0}
 
 
 def test_coded_frames_lose_nothing_to_a_bit_error_rate_of_1e_4(flown: tuple[Path, dict[str, Any]]) -> None:
