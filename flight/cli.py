@@ -260,7 +260,7 @@ def _settle(stream: TextIO) -> None:
             os.dup2(null, stream.fileno())
             os.close(null)
             stream.flush()
-        except OSError:  # no descriptor can be had, or none is behind the stream: then it is exit code 120
+        except OSError:  # no descriptor is available, or none is behind the stream: then it is exit code 120
             pass
     except ValueError:  # the stream is closed
         pass

@@ -39,6 +39,7 @@ from flight.linux.ending_signals import EndingAsked, ending_asked
 from flight.mission import MISSIONS, load
 from flight.text.plain_stream import PlainStream
 from flight.text.plain_text import json_text, plain
+from flight.text.plural import plural
 from ground.cli.console import PlainConsole
 from ground.procedures.procedure import load_file
 from ground.telemetry.xtce import xtce_document
@@ -247,7 +248,7 @@ def _write(run: MissionRun, facts: RunFacts, ending: EndingAsked) -> tuple[dict[
         whole = summarise_fleet(run, facts, summaries)
         run.out.write_summary(whole)
         title, caption = f"{len(summaries)} spacecraft", f"digest of the run: {whole['digest']}"
-    title = f"{title}: {facts.orbits:g} orbit{'s' * (facts.orbits != 1)}, seed {facts.seed}"
+    title = f"{title}: {facts.orbits:g} {plural(facts.orbits, 'orbit')}, seed {facts.seed}"
     table = closing_table(title, summaries, caption)
     ending.check()
     with ending.deaf():

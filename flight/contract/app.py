@@ -105,7 +105,7 @@ class HousekeepingTable(Protocol):
         """Call `sample` whenever a report of `structure` is due.
 
         Several owners may each give a part of one structure. Together they give every field once, which is checked
-        at boot and at each report. A count that its field cannot hold goes round there (flight.contract.fields).
+        at boot and at each report. A count that its field cannot hold wraps around there (flight.contract.fields).
         """
 
 

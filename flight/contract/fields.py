@@ -19,7 +19,7 @@ An enumerated field travels as its number and is shown by its label.
 # - `Field.admit` is for a command's arguments, which a person or a script wrote: labels become numbers, `minimum` and
 #   `maximum` count, NaN and infinity are refused.
 # - `misfit` is for telemetry of an app: it says what could not travel at all. Bounds of arguments do not count, a text
-#   that is too long is cut, a count goes round.
+#   that is too long is cut, a count wraps around.
 # - `Layout.encode` trusts the node's own code. A count travels modulo 2^bits, so that whoever counts need not know how
 #   wide the field is. Anything else that does not fit is our own mistake and raises.
 #
@@ -267,7 +267,7 @@ def misfit(fields: Sequence[Field], values: Sequence[object]) -> str:
     """Say why `values`, one per field and in order, cannot travel in `fields`; "" if they can.
 
     Names each field that is wrong, with its value and what would be right. Bounds of arguments do not count here, a
-    text that is too long is cut, and a count that is too large goes round (`Layout`).
+    text that is too long is cut, and a count that is too large wraps around (`Layout`).
     """
     if len(values) != len(fields):
         return _count_text(fields, len(values))
@@ -380,7 +380,7 @@ class Layout:
         return runs
 
     def encode(self, values: Sequence[Value]) -> bytes:
-        """Return the octets of `values`. A text over 255 octets is cut, a count goes round.
+        """Return the octets of `values`. A text over 255 octets is cut, a count wraps around.
 
         Raises struct.error or OverflowError for a signed, enumerated or real number that does not fit, FieldError for
         too few or too many values.

@@ -26,7 +26,7 @@ class ExecutiveConfig:
     restarts_max: int = key(3, minimum=0, maximum=1000, text="restarts of a task that fails again and again")
     starve_s: float = key(5.0, minimum=0.01, maximum=3600.0, text="longest wait of a ready task under overload")
     critical_starve_s: float = key(1.0, minimum=0.01, maximum=3600.0, text="the same for critical tasks")
-    watchdog_s: float = key(10.0, minimum=0.0, maximum=3600.0, text="a node that hangs for so long is ended; 0: never")
+    watchdog_s: float = key(10.0, minimum=0.0, maximum=3600.0, text="a node that hangs this long is ended; 0: never")
 
     def faults(self) -> list[tuple[str, str]]:
         """Return what contradicts itself: a processor named twice, a watchdog quicker than what it watches."""

@@ -15,7 +15,7 @@ alarm, at the earliest time that a task waits for. At most one of each is pendin
 # is not its own; it still gives the scheduler a turn, which is harmless.
 #
 # The clock decides nothing here: a call may come early or late by it, and the processor may be taken away between any
-# two lines. So which call has come is told by its number, never by comparing times.
+# two lines. So a call is recognised by its number, never by comparing times.
 
 from __future__ import annotations
 

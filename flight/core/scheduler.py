@@ -325,7 +325,7 @@ class Scheduler:
             heappush(ready, (serve_by_ns, number, since_ns, task))
 
     def _account(self, task: Task, waited_ns: int, took_ns: int, end_ns: int) -> None:
-        """Count a step that waited and took so long, and ended at `end_ns`."""
+        """Count a step that waited and took that long, and ended at `end_ns`."""
         stats = task.stats
         # Below a microsecond only the histogram counts: every step of virtual time without a CPU profile is such a one.
         if took_ns < 1000:

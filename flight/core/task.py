@@ -257,7 +257,7 @@ class Task:
         # loop to stop already.
         except PASSES_THROUGH:
             raise
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001 - a task may raise anything, and the others go on
             if self._dispatcher.judge_failure(self, error):
                 self._restart()
                 return False

@@ -65,7 +65,7 @@ class TaskStats:
         return sum(self.step)
 
     def count_step(self, took_ns: int) -> None:
-        """Count a step that took so long."""
+        """Count a step that took that long."""
         bucket = (took_ns // 1000).bit_length()
         self.step[bucket if bucket < BUCKETS else -1] += 1
         self.cpu_ns += took_ns

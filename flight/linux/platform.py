@@ -266,7 +266,7 @@ class LinuxPlatform:
         """Do nothing: real time keeps no record of decisions."""
 
     def start_watchdog(self, limit_s: float, log: Callable[[str], None]) -> Watchdog:
-        """End the process if `stroke` is not called for so long, until `close`. See flight/linux/watchdog.py."""
+        """End the process if `stroke` is not called for that long, until `close`. See flight/linux/watchdog.py."""
         assert self._watchdog is None, "one process has one watchdog"
         self._watchdog = Watchdog(limit_s, self._storage.directory, log=log, cuts=lambda: self.limit.cut)
         return self._watchdog

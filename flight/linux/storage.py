@@ -52,8 +52,8 @@ CHANGES_MAX = 256  # each may hold a descriptor, of which a process has 1,024 by
 class LinuxStorage:
     """The Storage of one node in the folder `directory`, held by a lock for this process alone.
 
-    Raises StorageError, with path and reason, if the folder cannot be made, read or locked. A read-only one can be had:
-    then writing raises.
+    Raises StorageError, with path and reason, if the folder cannot be made, read or locked. A read-only one is
+    accepted: then writing raises.
     """
 
     def __init__(self, directory: str | Path, host: Host) -> None:

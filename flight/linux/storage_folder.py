@@ -100,7 +100,7 @@ class StorageFolder:
             raise self._fault("is not a folder" if occupied else reason_of(error)) from None
 
     def _take_lock(self) -> None:
-        """Lock the folder, and the file LOCK in it if it can be had."""
+        """Lock the folder, and the file LOCK in it if it can be opened."""
         holds = self._lock_descriptor(self.fileno)
         try:
             self._lock = _open_lock(self.path(LOCK_NAME))

@@ -125,7 +125,7 @@ class Watchdog:
             writer = threading.Thread(target=self._write, args=(line[:CAUSE_OCTETS_MAX],), daemon=True)
             writer.start()
             writer.join(WRITE_S)
-        finally:  # also if no thread can be had for the words
+        finally:  # also if no thread can be started for the words
             os._exit(STALLED)  # no clean-up: it would wait for whatever stands still
 
     def _write(self, line: str) -> None:

@@ -53,7 +53,7 @@ _HEAD_1 = struct.Struct(">4sBxHIQ")  # magic, format, owner, CRC-32 of (magic, o
 _HEAD_2 = struct.Struct(">4sBxHIQQQII")  # magic, format, owner, CRC-32, first, skipped, epoch, index, before
 _RECORD = struct.Struct(">II")  # length of the content, CRC-32
 _NUMBERED = struct.Struct(">IQ")  # what the CRC covers ahead of the content: length, number
-_SEARCHED = 8  # so many records in a row may be damaged, and those behind them are still found
+_SEARCHED = 8  # this many records in a row may be damaged, and those behind them are still found
 # A search costs the octets of each checksum that it tries, and _EFFORT octets per try. When it has cost _EFFORT_MAX
 # times the segment (some milliseconds for 16 KiB), it is given up, and with it the rest of the segment.
 _EFFORT = 1024

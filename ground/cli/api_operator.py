@@ -32,7 +32,7 @@ from ground.cli.client import GroundClient, GroundLost
 from ground.exact_values import exact
 from ground.operator import CommandRecord, Stage
 
-ANSWER_S = 60.0  # beyond what a call may take by itself: a ground that is silent for so long counts as lost
+ANSWER_S = 60.0  # beyond what a call may take by itself: a ground that is silent for this long counts as lost
 
 
 class ApiOperator:

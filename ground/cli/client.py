@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 CONNECT_S = 5.0
-HELLO_S = 60.0  # a ground that is silent for so long counts as lost; a busy one may take a while
+HELLO_S = 60.0  # a ground that is silent for this long counts as lost; a busy one may take a while
 _PIPE_COLUMNS = 400  # a file or a pipe has no right edge at which a line would have to be cut
 
 

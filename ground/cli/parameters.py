@@ -15,6 +15,7 @@ from flight.core.config import out_of_order, suggestion
 from flight.core.errors import OrbitnodeError, reason_of
 from flight.core.toml_lines import TomlLines, read_toml
 from flight.text.plain_text import json_text, plain
+from flight.text.plural import plural
 from ground.cli.client import GroundClient, add_connection_arguments, age, output
 from ground.cli.cmd import command
 from ground.cli.dictionary import read_dictionary
@@ -99,7 +100,7 @@ def read_table(path: Path, settings: Sequence[Setting]) -> dict[str, float]:
     if len(values) > ROWS_MAX:
         faults.append((1, f"{len(values)} parameters, a table has {ROWS_MAX} at most"))
     if faults:
-        count = f"{len(faults)} fault{'s' * (len(faults) != 1)}"
+        count = f"{len(faults)} {plural(len(faults), 'fault')}"
         raise OrbitnodeError("\n  ".join([f"table {path}: {count}", *(f"{path}:{n}: {t}" for n, t in sorted(faults))]))
     return values
 
@@ -142,7 +143,7 @@ def _load(client: GroundClient, rows: list[dict[str, Any]], args: argparse.Names
         if args.json:
             print(json_text(last), flush=True)
         elif "arrived" in last:
-            console.print(f"{name}: {last['arrived']} of {last['of']} part{'s' * (last['of'] != 1)} arrived")
+            console.print(f"{name}: {last['arrived']} of {last['of']} {plural(last['of'], 'part')} arrived")
     if last["outcome"] != COMPLETED:
         if not args.json:
             console.print(f"{name}: {last['reason']}", style="red", soft_wrap=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from flight.contract.fields import Plain
 from flight.core.errors import OrbitnodeError
 from flight.text.plain_text import CLEAR_LINE, json_text, plain
+from flight.text.plural import plural
 from ground.cli.client import output
 from ground.exact_values import jsonable_all
 from ground.operator import COMPLETED
@@ -112,7 +113,7 @@ class PlainLines:
     def end(self, procedure: str, outcome: str, _reason: str, *, commands: int, took_s: float) -> None:
         """Show how the procedure ended. Its reason is not shown here: the command prints it to stderr."""
         self._clear()
-        number = f"{commands} command{'' if commands == 1 else 's'}"
+        number = f"{commands} {plural(commands, 'command')}"
         self._print(plain(f"{procedure} {outcome} after {_duration(took_s)}, {number}"))
 
     def _ended(self, step: Step) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from flight.core.errors import OrbitnodeError
 from flight.text.plain_text import CLEAR_SCREEN, json_text, plain
+from flight.text.plural import counted, plural
 from ground.cli.client import GroundClient, pace
 from ground.operator import COMPLETED
 
@@ -107,7 +108,7 @@ def histogram(task: Mapping[str, Any]) -> list[str]:
     filled = [bucket for bucket, steps in enumerate(counts) if steps]
     critical = ", critical" if task["critical"] == "yes" else ""
     limits = f"deadline {task['deadline_ms']} ms, budget {duration(task['budget_us'])}"
-    steps = f"{task['steps']:,} step{'s' * (task['steps'] != 1)}"
+    steps = counted(task["steps"], "step")
     lines = [
         f"{task['task']}: {task['state']}{critical}, {steps}, {limits}",
         f"longest step {duration(task['worst_step_us'])}, longest wait {duration(task['worst_latency_us'])}",
@@ -215,5 +216,5 @@ def _table(tasks: Sequence[Mapping[str, Any]], width: int) -> Any:
 
 def _caption(tasks: Sequence[Mapping[str, Any]]) -> str:
     cpu = sum(task["cpu_permille"] for task in tasks) / 10
-    number = f"{len(tasks)} task{'s' * (len(tasks) != 1)}"
+    number = f"{len(tasks)} {plural(len(tasks), 'task')}"
     return f"{number}, {cpu:.1f} % of a processor since boot; critical ones bold; Ctrl-C ends it"

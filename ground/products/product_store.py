@@ -29,6 +29,7 @@ from typing import Any
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.core.nanoseconds import NS
 from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, FileAction, FileIncomplete, FileReceived
+from flight.text.plural import plural
 from ground.products.answers import facts_of, readable
 from ground.products.names import MISSING, PART, safe_name, whole_name
 from ground.products.product_folder import ProductFolder, octets_taken
@@ -106,7 +107,7 @@ class ProductStore:
             return ""
         count, self._untold, self._tell_at_ns = self._untold, 0, now_ns + _TELL_S * NS
         return (
-            f"{count} file{'s' * (count != 1)} not written, the last of them {self._newest_refused}: the products of "
+            f"{count} {plural(count, 'file')} not written, the last of them {self._newest_refused}: the products of "
             f"this run count {self.counters.octets_counted:,} octets, with what is missing in them, "
             f"of {self._octets_max:,} at most"
         )

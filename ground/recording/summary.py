@@ -24,11 +24,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from flight.text.plural import counted
 from ground.recording.apid_counts import ApidCount, times_of
 from ground.recording.definition_set import DefinitionSet
 from ground.recording.detection.finding import CERTAIN, LIKELY, Finding
 from ground.recording.packet_batch import NO_CHANNEL
-from ground.recording.streams.account import Account, ApidAccount, counted
+from ground.recording.streams.account import Account, ApidAccount
 from ground.recording.streams.encapsulation import PROTOCOLS
 from ground.recording.table import Table
 from ground.recording.tables.column_values import NO_INSTANT

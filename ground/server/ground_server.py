@@ -28,6 +28,7 @@ from flight.core.nanoseconds import NS, tai_from_unix, utc_text
 from flight.linux.ending_signals import ending_signals
 from flight.linux.log_sink import LogSink
 from flight.text.plain_text import CLEAR_LINE, plain
+from flight.text.plural import counted
 from ground.changes import Tally
 from ground.config import GroundConfig
 from ground.counters import PortCounters
@@ -224,7 +225,7 @@ class GroundServer:
         return (
             f"{utc_text(station.tai_ns(time.monotonic_ns()))[11:19]} {contact} | frames {counters.frames:,}, "
             f"missed {counters.frames_missed}, rejected {rejected}"
-            + (f", {dropped:,} datagram{'s' * (dropped != 1)} dropped by this machine" if dropped else "")
+            + (f", {counted(dropped, 'datagram')} dropped by this machine" if dropped else "")
             + (f", symbols corrected {coding.symbols_corrected:,}" if coding is not None and coding.codewords else "")
             + f" | packets {counters.packets:,} | "
             f"commands completed {commands.completed}/{commands.sent} | alarms {station.station_counters.alarms}"

@@ -29,6 +29,7 @@ from flight.contract.fields import Field, Layout, Plain, Refers, Value
 from flight.core.errors import DecodeError
 from flight.link.pus import PusTm
 from flight.link.space_packet import IDLE_APID, SpacePacket
+from flight.text.plural import plural
 
 VERIFICATION = 1  # the service whose reports say how a command fares
 PARAMETER_REPORT = (20, 2)
@@ -287,7 +288,7 @@ def parameter_rows(packet: DecodedPacket) -> list[tuple[int, float]]:
 
 def _number(tm: PusTm) -> int:
     if len(tm.data) < _NUMBER:
-        octets = f"{len(tm.data)} octet{'s' * (len(tm.data) != 1)}"
+        octets = f"{len(tm.data)} {plural(len(tm.data), 'octet')}"
         raise DecodeError(f"TM[{tm.service},{tm.subtype}] has {octets} of data, its number alone takes {_NUMBER}")
     return int.from_bytes(tm.data[:_NUMBER], "big")
 

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Field, Plain
 from flight.core.errors import DecodeError, OrbitnodeError
+from flight.text.plural import plural
 from ground.changes import Change, Listeners, Packet, Tally
 from ground.commands.desk import CommandDesk
 from ground.counters import StationCounters
@@ -174,7 +175,8 @@ class TelemetryIntake:
             self.events.extend(self._writer.archive.events(limit=EVENTS_KEPT))
         if not self.late.is_due and self.late.decoded:
             decoded, waiting = self.late.decoded, self.late.waiting
-            text = f"{_counted(decoded, 'packet')} decoded late, {waiting} still {'wait' if waiting != 1 else 'waits'}"
+            wait = "waits" if waiting == 1 else "wait"
+            text = f"{decoded} {plural(decoded, 'packet')} decoded late, {waiting} still {wait}"
             self._listeners.announce(Change.NOTE, text)
 
     def _tell_undecoded(self, now_ns: int) -> None:
@@ -184,7 +186,7 @@ class TelemetryIntake:
             if due is not None:
                 count, newest = due
                 waiting = f"{self.late.waiting} {'wait' if self.late.waiting != 1 else 'waits'} for a dictionary"
-                text = f"{_counted(count, 'packet')} {what}, the last of them {newest}; {waiting}"
+                text = f"{count} {plural(count, 'packet')} {what}, the last of them {newest}; {waiting}"
                 self._remark(0, "packet_undecoded", "medium", text, now_ns)
 
     def _on_housekeeping(self, packet: DecodedPacket, now_ns: int, *, live: bool) -> None:
@@ -300,7 +302,7 @@ class TelemetryIntake:
         """Remark on parts of products that were not taken: they may be all that a boot sends."""
         for ignored in products.receiver.ignored(now_ns):
             what = "no transaction" if ignored.transaction is None else f"transaction {ignored.transaction.number}"
-            parts = _counted(ignored.count, "part")
+            parts = f"{ignored.count} {plural(ignored.count, 'part')}"
             text = f"{parts} of products ignored, the last of {ignored.name or what}: {ignored.meaning}"
             self._remark(self._files_apid, "product_ignored", "low", text, now_ns)
         refused = products.refusals(now_ns)
@@ -314,7 +316,3 @@ class TelemetryIntake:
         self.events.append(row)
         self._writer.write(lambda a: a.add_event(row))
         self._listeners.announce(Change.NOTE, text)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"

@@ -1,13 +1,8 @@
-"""How an amount is written for a person, in the closing table and in the report: a number with its noun or unit."""
+"""How an amount is written for a person, in the closing table and in the report: octets with their unit."""
 
 from __future__ import annotations
 
 _KILO, _MEGA = 1e3, 1e6
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 tile, 2 tiles."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def octet_unit(octets: float) -> tuple[float, str]:

@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from flight.text.plain_text import plain, plain_lines
-from sim_hw.report.amounts import counted, sized
+from flight.text.plural import counted
+from sim_hw.report.amounts import sized
 
 Summary = Mapping[str, Any]
 

@@ -18,10 +18,11 @@ from flight.core.nanoseconds import NS
 from flight.link.link import Role
 from flight.services.board.power import PowerConfig
 from flight.services.board.thermal import ThermalConfig
+from flight.text.plural import counted, plural
 from ground.cli.tasks import duration
 from sim_hw.machine.faults import KINDS
 from sim_hw.payload_watch import charge_gates, temperature_gates
-from sim_hw.report.amounts import counted, octet_unit, sized
+from sim_hw.report.amounts import octet_unit, sized
 from sim_hw.report.app_telemetry import app_telemetry, series_of
 from sim_hw.report.frame_fates import further_link_rows
 from sim_hw.report.rates import downlink_rates
@@ -42,7 +43,7 @@ def report(run: SpacecraftRun, summary: Mapping[str, Any], path: Path) -> None:
     power: PowerConfig = run.mission.section(PowerConfig)
     outbox, outbox_unit = _outbox(run)
     data = ReportData(
-        title=f"{run.name}: {summary['orbits']:g} orbit{'s' * (summary['orbits'] != 1)}",
+        title=f"{run.name}: {summary['orbits']:g} {plural(summary['orbits'], 'orbit')}",
         subtitle=(
             f"{summary['mission_s'] / 60:.0f} minutes of virtual time, seed {summary['seed']}. Telemetry as received "
             "on ground, so its curves end with the last contact; eclipses and passes from the simulated world."

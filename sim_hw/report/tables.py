@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from html import escape
 
 from flight.core.nanoseconds import NS
+from flight.text.plural import counted
 from ground.operator import ACCEPTED, ACKNOWLEDGED, COMPLETED, SENT, STARTED
 from ground.telemetry.archive_rows import CommandRow, EventRow
-from sim_hw.report.amounts import counted
 from sim_hw.report.time_axis import Clock
 
 ROWS_MAX = 80  # of events, passes, boots and faults: a page that is read, the archive has the rest

@@ -30,10 +30,10 @@ from payloads.jobs import DELAYS, DROPS
 from sim_hw.machine.faults import KINDS
 from sim_hw.report.summary import machine
 from sim_hw.world.world import WorldConfig
+from tests.guide import PAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 ADRS = sorted((DOCS / "adr").glob("[0-9]*.md"))
 GENERATED = dict(generated_pages())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gzip
 from collections.abc import Callable
 from itertools import product
@@ -15,8 +16,10 @@ from hypothesis import strategies as st
 from flight.kernels import encode_packets, randomize_tm
 from flight.link.aos_stack import AosConfig
 from flight.link.tm_tc_stack import LinkConfig
+from ground.cli.decoding.link_arguments import add_link_arguments, link_options
 from ground.recording.detection.detect import find
 from ground.recording.detection.finding import CERTAIN
+from ground.recording.detection.stated_options import written
 from ground.recording.streams.link_options import Form, LinkOptions, Service
 from tests.recording_damage import RECORDINGS, of_units, plain_packets, pus_packets, read
 from tests.recordings import aos_frame, packet_zones
@@ -331,6 +334,28 @@ def test_no_reading_drops_what_was_stated(stated: LinkOptions, said: str) -> Non
     assert not finding.is_known
     assert finding.evidence[0].startswith(said)
     assert finding.alternatives[0].options.form is Form.FRAMES
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        LinkOptions(Form.UNITS, Service.TM, 1115, True, spacecraft_id=0x1AB, vcids=(0, 7), coding="rs(255,223)",
+                    interleave=5, randomizer="short", convolutional=True),
+        LinkOptions(Form.UNITS, coding="rs(255,239)", convolutional=False),
+        LinkOptions(Form.FRAMES, Service.AOS, 512, False, True, 4, True, spacecraft_id=3, coding="none",
+                    security_header_octets=6, security_trailer_octets=8),
+        LinkOptions(Form.PACKETS, skip_octets=12, any_version=True),
+        LinkOptions(Form.ENCAPSULATION),
+    ],
+    ids=lambda stated: stated.form.value,
+)  # fmt: skip
+def test_what_was_stated_is_written_as_the_command_line_has_it(stated: LinkOptions) -> None:
+    """Messages write options, and the command reads them: two files that know their names."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--packets")
+    add_link_arguments(parser)
+    given = parser.parse_args(" ".join(written(stated)).split(), argparse.Namespace(parser=parser))
+    assert link_options(given) == stated
 
 
 def test_frames_that_were_stated_are_not_found_in_packets() -> None:

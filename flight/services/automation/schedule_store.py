@@ -16,7 +16,7 @@ its way to the disk in the same order. `Timetable` puts in force what they say a
 # software of another version: what does not fit is left out and reported. It stays until `reset_schedule` deletes all
 # activities, or the next command about gates writes a state of its own.
 #
-# `number` orders activities of the same time as they were inserted. It goes round after 2^32 insertions, which no
+# `number` orders activities of the same time as they were inserted. It wraps around after 2^32 insertions, which no
 # schedule sees.
 
 from __future__ import annotations

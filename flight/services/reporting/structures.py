@@ -138,7 +138,7 @@ class Structures:
             return sampler()
         except PASSES_THROUGH:
             raise
-        except BaseException as error:
+        except BaseException as error:  # an app's sampler may raise anything, and must not keep the node from booting
             text = " ".join(text_of(error).split())
             raise SamplerFailed(f"{self._title(sid)}: its sampler raises {text}") from error
 

@@ -1,6 +1,7 @@
 """Reads files of packet definitions: finds out which form one has, and what it defines.
 
-The form is told by the first character that is not space: `<` is XTCE, `{` our dictionary, anything else must be CSV.
+The form is recognised by the first character that is not space: `<` is XTCE, `{` our dictionary, anything else must be
+CSV.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ Packets that the dictionary does not describe are unknown, and so are telecomman
 a table of what their headers say.
 """
 
-# A report is told by its key: APID, service, subtype and, for housekeeping and events, the number that leads its source
-# data. All keys become one sorted array of integers, and a batch is matched against it by one binary search, so
+# A report is recognised by its key: APID, service, subtype and, for housekeeping and events, the number that leads its
+# source data. All keys become one sorted array of integers, and a batch is matched against it by one binary search, so
 # hundreds of reports cost as much as one. Then each kind is decoded by the walk of its container (`walk_builder`).
 #
 # Damage is checked in this order, and each packet counts under the first reason that applies (`Damage`): a segment of a

@@ -28,13 +28,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.text.plural import counted
 from ground.recording.detection.finding import Finding
 from ground.recording.detection.frame_evidence import find_frames
 from ground.recording.detection.known_files import known_file
 from ground.recording.detection.packet_evidence import find_encapsulation, find_packets
 from ground.recording.detection.stated_options import forms_of, written
 from ground.recording.detection.unit_evidence import find_units
-from ground.recording.streams.account import counted
 from ground.recording.streams.fill import leading_fill
 from ground.recording.streams.link_options import Form, LinkOptions, Service
 from ground.recording.streams.source import PacketSource

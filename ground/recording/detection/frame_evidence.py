@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flight.kernels import BatchExtractor, KernelError, Verdict, crc16_units
+from flight.text.plural import counted
 from ground.recording.detection.finding import Finding
-from ground.recording.streams.account import counted
 from ground.recording.streams.frame_packets import kernel_link
 from ground.recording.streams.link_options import Form, LinkOptions, Service
 from ground.recording.streams.packet_headers import PACKET_OCTETS_MIN, words_of

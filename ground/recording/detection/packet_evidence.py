@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flight.kernels import Stop, crc16, split_packets
+from flight.text.plural import counted
 from ground.recording.detection.finding import Finding
-from ground.recording.streams.account import counted
 from ground.recording.streams.encapsulation import next_packet, packet_octets
 from ground.recording.streams.link_options import Form, LinkOptions
 from ground.recording.streams.packet_survey import survey

@@ -24,9 +24,9 @@ from flight.kernels import INTERLEAVES, Randomizer, decode_reed_solomon, randomi
 from flight.link.coding.inner_decoder import InnerDecoder
 from flight.link.coding.synchronizer import FrameSynchronizer
 from flight.link.coding.tm_coding import MARKER, MARKER_OCTETS
+from flight.text.plural import counted
 from ground.recording.detection.finding import Finding
 from ground.recording.detection.frame_evidence import judge_frames
-from ground.recording.streams.account import counted
 from ground.recording.streams.link_options import CODINGS, PARITY, Form, LinkOptions
 
 Octets = NDArray[np.uint8]

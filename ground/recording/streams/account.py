@@ -27,6 +27,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from flight.text.plural import counted
+
 _ODD_FRAC = 0.05  # of an APID's packets: what so few have in their header is damage, not the habit of the sender
 AS_ASKED = frozenset({"spacecraft", "vcid"})  # reasons for refusing what the user did not ask for
 
@@ -197,11 +199,6 @@ class Account:
         return _lines(
             (self.missing_packets, "packet", "missing by sequence count"), (jumps, "jump", "of sequence counts")
         )
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, which agrees with it: `1 packet`, `2,000 packets`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _lines(*counts: tuple[int, str, str]) -> list[str]:
