@@ -24,7 +24,7 @@ SPHINX := $(BIN)/python -m sphinx -q -W --keep-going -j auto -c docs -d build/do
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-busy coverage mutants damage power-cut loop soak check lint types sanitize fuzz check-aarch64 curves layout figures bench docs docs-links wheel clean
+.PHONY: help setup run test test-busy coverage mutants damage power-cut loop soak link-soak check lint types sanitize fuzz check-aarch64 yamcs curves layout figures bench docs docs-links wheel clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,9 @@ loop: $(VENV)/.dev ## the scheduler on this machine's own clock for a minute; AR
 soak: setup $(VENV)/.dev ## a node in real time for an hour on a busy machine: is every tick accounted for? ARGS="--seconds 600"
 	@$(BIN)/python -m tests.soak.node $(ARGS)
 
+link-soak: setup ## both ends of a link over a bad channel for 24 h of virtual time; ARGS="--seed 2 --reboots 50 --forge 1"
+	@$(BIN)/orbitnode sim link --hours 24 --ber 1e-4 --drop 0.05 $(ARGS)
+
 check: lint types sanitize layout ## ruff, mypy, kernels under ASan and UBSan, and who may import whom
 
 lint: $(VENV)/.dev ## ruff: rules and format
@@ -80,6 +83,9 @@ fuzz: $(FUZZERS) ## the decoder kernels under libFuzzer (clang); RUNS=10000000 p
 
 check-aarch64: $(VENV)/.dev $(TABLES) ## the kernels cross-compiled, vectors and properties under qemu-aarch64 (Debian)
 	@tests/aarch64/check $(ARGS)
+
+yamcs: $(VENV)/.dev ## a real Yamcs as the ground of a node in real time, 2 min; skipped with the reason without Java; ARGS="-k files"
+	@$(BIN)/python -m tests.yamcs $(ARGS)
 
 curves: $(VENV)/.dev ## measure the error rates of the codes again and draw docs/curves, 10 min; needs libfec
 	@$(PIP) install -c constraints.txt 'orbitnode[curves]' >$(LOG) 2>&1 || { $(call pip_failed); }
@@ -107,7 +113,7 @@ wheel: $(VENV)/.installed ## build dist/orbitnode-*-abi3-*.whl
 	@ls dist/*.whl
 
 clean: ## remove everything that make makes in this folder
-	rm -rf $(VENV) .cache build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .coverage .coverage.*
+	rm -rf $(VENV) .venv-yamcs .cache build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .coverage .coverage.*
 	rm -f flight/kernels/*.so flight/kernels/_kernels.c $(TABLES) flight/kernels/*.o
 	find flight hal payloads ground sim_hw tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "kept for the next set-up: model and scene in $${ORBITNODE_CACHE:-$${XDG_CACHE_HOME:-~/.cache}/orbitnode}"
@@ -141,9 +147,13 @@ $(VENV)/.assets: $(VENV)/.installed $(wildcard payloads/assets/*.py)
 	@$(BIN)/python -m payloads.assets fetch
 	@touch $@
 
+# Peers of the tests in a folder of their own: ccsds-cop brings a package `tests`, which would hide ours.
+PEERS := $(VENV)/peers
+
 $(VENV)/.dev: $(VENV)/.installed
 	@echo "set-up: installing what tests, checks and benchmarks need"
 	@$(PIP) install -c constraints.txt 'orbitnode[dev]' >$(LOG) 2>&1 || { $(call pip_failed); }
+	@$(PIP) install -c constraints.txt --no-deps --target $(PEERS) --upgrade ccsds-cop >$(LOG) 2>&1 || { $(call pip_failed); }
 	@touch $@
 
 # Sphinx keeps what it has read. After a change of its configuration, everything must be read again.

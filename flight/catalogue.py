@@ -21,7 +21,7 @@ from flight.services.automation.sequence_declarations import SequenceConfig
 from flight.services.board.power import PowerConfig
 from flight.services.commanding.admission import mode_faults
 from flight.services.commanding.commands import CommandsConfig
-from flight.services.files.outbox import OutboxConfig
+from flight.services.files.outbox import CHECKSUM_TYPES, OutboxConfig
 from flight.services.health import storage_status
 from flight.services.reporting import events, housekeeping
 from flight.services.reporting.housekeeping import HousekeepingConfig, period_faults
@@ -90,3 +90,8 @@ def file_entities(mission: MissionView) -> tuple[int, int]:
     """Return the CFDP entities of node and ground."""
     config = mission.section(OutboxConfig)
     return config.entity, config.ground_entity
+
+
+def file_checksum(mission: MissionView) -> int:
+    """Return the CFDP checksum type of the files that the node sends."""
+    return CHECKSUM_TYPES[mission.section(OutboxConfig).checksum]

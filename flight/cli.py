@@ -2,7 +2,8 @@
 
 A command is a module named in the entry-point group `orbitnode.commands`, also of another distribution. It offers
 `HELP` (one line, a plain string), `add_arguments(parser)` and `execute(args) -> int`. A module that runs a loop says
-`LOOP = True`: its output goes through sinks that never wait (flight/linux/log_sink.py).
+`LOOP = True`: its output goes through sinks that never wait (flight/linux/log_sink.py). If only some of its command
+lines run a loop, `LOOP` is a function of the arguments that says whether this one does.
 
 Exit codes:
 
@@ -34,7 +35,7 @@ import re
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points, requires
@@ -61,7 +62,7 @@ class CommandModule(Protocol):
 
     HELP: str
 
-    # and, if it runs a loop: LOOP = True
+    # and, if it runs a loop: LOOP = True, or a function of the arguments
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the command's options and arguments to `parser`."""
@@ -189,12 +190,15 @@ def _execute(argv: Sequence[str], streams: ExitStack) -> int:
         sys.stderr.write("orbitnode: error: which command? `orbitnode --help` lists them\n")
         return 2
     module = chosen.load()
-    if getattr(module, "LOOP", False):
+    loop: bool | Callable[[argparse.Namespace], bool] = getattr(module, "LOOP", False)
+    if loop is True:
         streams.enter_context(diverted())  # it lasts until main has written its last line
     parser = Parser(prog=f"orbitnode {chosen.name}", description=module.HELP)
     module.add_arguments(parser)
     # Intermixed, since an option may stand between the words of `cmd NAME --raw key=value`.
     given = parser.parse_intermixed_args(argv[1:])
+    if callable(loop) and loop(given):
+        streams.enter_context(diverted())
     try:
         return module.execute(given)
     except UsageError as error:

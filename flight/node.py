@@ -37,6 +37,7 @@ from flight.core.nanoseconds import NS
 from flight.core.platform import Platform
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task, text_of
+from flight.link.security.keyring import Keyring
 from flight.mission import Mission
 from flight.roster import ROSTER, Parts
 from flight.services.board.power import Power
@@ -73,21 +74,24 @@ class Node:
         swarm: Swarm | None = None,
         log: FilteringBoundLogger | None = None,
         log_loss: LogLoss | None = None,
+        keys: Keyring | None = None,
     ) -> None:
-        """Boot the node.
+        """Boot the node. `keys` are those of its protected links.
 
         Raises HalError for a device that cannot be opened, StorageError for storage that cannot be used, SetupError
         for an app that cannot be made or does not fit what it declares.
         """
         self.mission = mission
         self.dictionary = dictionary_of(mission)
-        self.log = log or node_log(mission.node.name, platform.tai_ns, level="warning")
+        self.log = log or node_log(
+            mission.node.name, platform.tai_ns, level="warning", leap_seconds=lambda: platform.leap_seconds
+        )
         self.given_up = ""  # the critical task whose loss ended this node, for whoever started it
         self._log_loss = log_loss
         self._platform = platform
         self.scheduler = self._make_scheduler()
         self.swarm = swarm or LocalSwarm()
-        self.parts = Parts(mission, platform, self.dictionary, self.scheduler, self.log, log_loss)
+        self.parts = Parts(mission, platform, self.dictionary, self.scheduler, self.log, log_loss, keys=keys)
         self.apps: dict[str, AppHost] = {}
         self.part(BootRecord)  # first: the event of the boot comes before those of the services
         services = [service for row in ROSTER for service in self.parts.build(row)]
@@ -223,15 +227,17 @@ def build(
     swarm: Swarm | None = None,
     log: FilteringBoundLogger | None = None,
     log_loss: LogLoss | None = None,
+    keys: Keyring | None = None,
 ) -> Node:
     """Boot a node: recover what storage holds, open every device, start every task.
 
     Raises HalError, StorageError or SetupError, each naming what is missing or wrong. Without `log`, warnings and worse
     go to stderr. `log_loss` counts the lines of `log` that were lost, so that the ground can be told.
+    Without `keys` only a mission whose links are clear both ways is flown.
     """
     assert_one_tree()
     registry.import_drivers(mission.devices(), platform)
-    return Node(mission, platform, swarm=swarm, log=log, log_loss=log_loss)
+    return Node(mission, platform, swarm=swarm, log=log, log_loss=log_loss, keys=keys)
 
 
 def assert_one_tree() -> None:

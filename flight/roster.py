@@ -36,6 +36,8 @@ from flight.core.platform import Platform
 from flight.core.scheduler import Scheduler
 from flight.link.cfdp.pdu import segment_octets
 from flight.link.kinds import open_stack
+from flight.link.link import Role
+from flight.link.security.keyring import Keyring
 from flight.services.automation import event_action, schedule_declarations, sequence_declarations
 from flight.services.automation.event_action import EventActionConfig, EventActions
 from flight.services.automation.held_commands import HolderParts
@@ -62,8 +64,9 @@ from flight.services.health.log_watch import LogLoss, LogWatch
 from flight.services.health.status import BootRecord, Status
 from flight.services.health.storage_status import StorageStatus
 from flight.services.health.watchdog import WatchdogDuty
-from flight.services.radio import radio
+from flight.services.radio import radio, security
 from flight.services.radio.radio import RadioLink, RadioLinks
+from flight.services.radio.security import Security
 from flight.services.recorder import retrieval_commands
 from flight.services.recorder.recorder import Recorder, RecorderConfig
 from flight.services.recorder.retrieval_commands import RetrievalCommands
@@ -74,8 +77,9 @@ from flight.services.reporting.housekeeping import Housekeeping, HousekeepingCon
 from flight.services.reporting.telemetry import Telemetry
 from flight.services.settings import parameters
 from flight.services.settings.parameters import Parameters
-from flight.services.time import clock
+from flight.services.time import clock, leap_seconds
 from flight.services.time.clock import Clock, TimeConfig, TimeService
+from flight.services.time.leap_seconds import LeapSecondTable, stored_table
 from flight.store.generations import Generations, Presence
 from flight.store.quota import SharedStorage, StorageConfig
 from flight.store.vault import Vault
@@ -123,8 +127,11 @@ class Parts:
         scheduler: Scheduler,
         log: FilteringBoundLogger,
         log_loss: LogLoss | None,
+        *,
+        keys: Keyring | None = None,
     ) -> None:
         self.mission = mission
+        self.keys = keys
         self.platform = platform
         self.dictionary = dictionary
         self.scheduler = scheduler
@@ -187,6 +194,8 @@ def _own(*declare: Callable[[int], Declarations]) -> Callable[[MissionView], Seq
 
 
 def _build_clock(parts: Parts) -> Iterable[object]:
+    # First of all: a computer whose clock goes by UTC tells TAI by the table that ground has sent.
+    parts.platform.leap_seconds, _ = stored_table(parts.vault)
     yield Clock(parts.platform, parts.vault)
 
 
@@ -244,6 +253,7 @@ def _build_commands(parts: Parts) -> Iterable[object]:
         events=parts.of(Events),
         modes=[mode.name for mode in parts.mission.section(PowerConfig).mode],
         mode=lambda: parts.of(Power).mode.name,
+        forgetful=lambda: parts.of(Security).volatile,
     )
 
 
@@ -290,6 +300,10 @@ def _build_time(parts: Parts) -> Iterable[object]:
     yield TimeService(config, parts.of(Clock), parts.platform, parts.vault, parts.of(Events))
 
 
+def _build_leap_seconds(parts: Parts) -> Iterable[object]:
+    yield LeapSecondTable(parts.platform, parts.of(Clock), parts.vault, parts.of(Events))
+
+
 def _build_housekeeping(parts: Parts) -> Iterable[object]:
     yield Housekeeping(
         parts.apid,
@@ -306,7 +320,9 @@ def _build_housekeeping(parts: Parts) -> Iterable[object]:
 def _build_files(parts: Parts) -> Iterable[object]:
     mission, boot, sink = parts.mission, parts.of(BootRecord), parts.of(Events)
     apid, config = mission.node.file_apid, mission.section(OutboxConfig)
-    octets = segment_octets(mission.node.frame_octets)  # a part of a file with its headers fills one frame
+    # A part of a file with its headers fills one frame, of the link with the least room if several carry products.
+    room = min((link.config.data_octets for link in mission.links if Role.PRODUCTS in link.config.channels), default=0)
+    octets = segment_octets(room or min(link.config.data_octets for link in mission.links))
     return (
         Uploads(mission.section(UploadsConfig), apid, config.entity, sink, parts.platform.now_ns),
         Outbox(config, apid, octets, boot.count, sink, boot.epoch),
@@ -351,26 +367,42 @@ def _build_links(parts: Parts) -> Iterable[object]:
         if not parts.of(Uploads).on_packet(raw):
             parts.of(Commands).on_packet(raw)
 
-    links = RadioLinks()
-    for section in parts.mission.links:
+    links, protection = RadioLinks(), parts.of(Security)
+    for index, section in enumerate(parts.mission.links):
         links.add(
             RadioLink(
                 section.name,
                 registry.open_device(RADIO, section.driver, parts.platform, rate_bps=section.rate_bps),
-                open_stack(section.config),
+                open_stack(section.config, protection.link_security, index),
                 playback=parts.of(Recorder),
                 products=parts.of(Outbox),
                 on_command=route,
                 on_contact=lambda: parts.of(Power).switch_transmitter(links.in_contact),
                 on_frame=parts.of(TimeService).on_frame,
+                on_store=protection.store,
                 idle_s=section.idle_s,
                 events=parts.of(Events),
                 now_ns=parts.platform.now_ns,
             )
         )
+    protection.on_stored = links.wake
     # Telemetry is built before the links, since they report events: until now packets went to the recorder alone.
     parts.of(Telemetry).use(links)
     yield links
+
+
+def _build_security(parts: Parts) -> Iterable[object]:
+    generations = Generations(parts.storage.user(storage_status.SECURITY), storage_status.SECURITY)
+    yield Security(
+        parts.apid,
+        parts.mission.links,
+        parts.keys,
+        generations,
+        random=parts.platform.random,
+        tai_ns=parts.of(Clock).tai_ns(),
+        telemetry=parts.of(Telemetry),
+        events=parts.of(Events),
+    )
 
 
 # Commands that the node holds for later
@@ -504,15 +536,20 @@ ROSTER: tuple[ServiceRow, ...] = (
     ),
     ServiceRow(_build_log_watch, declare=_own(log_watch.declare)),
     ServiceRow(_build_links, gives=(RadioLinks,), declare=_own(radio.declare)),
+    ServiceRow(_build_security, gives=(Security,), declare=_own(security.declare)),
     ServiceRow(_build_watchdog),
+    ServiceRow(
+        _build_leap_seconds,
+        gives=(LeapSecondTable,),
+        declare=_own(leap_seconds.declare),
+    ),
     # Rows from here on have no tasks, so their order means nothing.
-    ServiceRow(_build_clock, gives=(Clock,)),
+    ServiceRow(_build_clock, gives=(Clock,), vault_rows=("time",)),
     ServiceRow(
         _build_time,
         gives=(TimeService,),
         declare=_own(clock.declare),
         sections=(Section("time", TimeConfig),),
-        vault_rows=("time",),
     ),
     ServiceRow(_build_recorder, gives=(Recorder, Telemetry)),
     ServiceRow(_build_verification, gives=(Verification,), declare=_own(verification.declare)),

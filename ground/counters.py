@@ -45,11 +45,13 @@ class PortCounters:
     errors: int = 0
 
 
-def link_parts(link: GroundLink, prefix: str = "") -> dict[str, object]:
-    """Return the counters of one link: `link`, and if its frames are coded `coding` and `sync`."""
-    parts: dict[str, object] = {f"{prefix}link": link.counters}
-    if link.decoder is not None:
-        parts |= {f"{prefix}coding": link.decoder.counters, f"{prefix}sync": link.decoder.synchronizer.counters}
+def link_parts(links: Mapping[str, GroundLink]) -> dict[str, object]:
+    """Return the counters of links by what stands before their names: `link`, and for coded frames `coding`, `sync`."""
+    parts: dict[str, object] = {}
+    for prefix, link in links.items():
+        parts[f"{prefix}link"] = link.counters
+        if link.decoder is not None:
+            parts |= {f"{prefix}coding": link.decoder.counters, f"{prefix}sync": link.decoder.synchronizer.counters}
     return parts
 
 

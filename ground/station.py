@@ -29,7 +29,8 @@ from collections.abc import Callable, Mapping
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS, ns
-from flight.link.actions import PacketReceived
+from flight.core.utc.leap_seconds import BUILT_IN, LeapSeconds
+from flight.link.actions import PacketReceived, StoreSecurity
 from flight.link.cfdp.numbers import TransactionNumbers
 from flight.link.link import Role
 from ground.changes import Change, Listener, Listeners
@@ -46,15 +47,18 @@ from ground.link.actions import (
     SendCltu,
 )
 from ground.link.boots import stored_boot
+from ground.link.cop1.by_hand import lead
 from ground.link.ground_link import GroundLink, Service
 from ground.link.onboard_clock import ClockReading, OnboardClock, read_clock
 from ground.link.reception import Reception
+from ground.link.security.stored_security import StoredSecurity
 from ground.link.uploads import RECEIVED, PduTag, Upload, Uploads
 from ground.operator import CommandRecord
 from ground.products.product_store import ProductStore
 from ground.telemetry.archive_writer import ArchiveWriter
 from ground.telemetry.intake import TelemetryIntake
 from ground.telemetry.node_archive import NodeArchive
+from ground.upload_sender import UploadSender
 
 _RETRY_NS = 10 * NS  # longer than an exchange takes, short beside a pass
 
@@ -64,6 +68,7 @@ class GroundStation:
 
     session: the station's own link. further_links: by name, those that it only listens to.
     path_delay_ns: how long a frame received at `now_ns` was under way, from its first bit leaving the node.
+    security: the keys and numbers of protected links, and where the numbers are kept.
     epoch: EPOCH_BITS random bits of this ground process, for what must not be taken for another's: the numbers of files
         that go up (beside a mark in the archive), and the first sequence counts that the archive does not know.
     """
@@ -73,9 +78,11 @@ class GroundStation:
         products: ProductStore | None = None, command_timeout_s: float = 30.0, silence_s: float = 5.0,
         counters_period_s: float = 10.0, entity: int = 1, node_entity: int = 2,
         path_delay_ns: Callable[[int], int] = lambda _: 0, epoch: int = 0,
-        further_links: Mapping[str, GroundLink] | None = None,
+        further_links: Mapping[str, GroundLink] | None = None, security: StoredSecurity | None = None,
+        leap_seconds: LeapSeconds = BUILT_IN,
     ) -> None:  # fmt: skip
         self.dictionary = dictionary
+        self.leap_seconds = leap_seconds
         self.session = session
         silence_ns = ns(silence_s)
         self._own = Reception(session, silence_ns)
@@ -84,18 +91,21 @@ class GroundStation:
         self._listeners = Listeners()
         self._writer = ArchiveWriter(archive, self.station_counters, self._listeners)
         self._clock = OnboardClock()
+        self.security = security
         self._desk = CommandDesk(
             dictionary, self._writer, self._listeners, timeout_s=command_timeout_s, epoch=epoch,
             epoch_tai_ns=epoch_tai_ns, onboard_ns=self._clock.onboard_ns,
             realtime=[vcid for vcid in session.vcids if session.role_of(vcid) is Role.REALTIME],
+            leap_seconds=leap_seconds,
         )  # fmt: skip
         self.tracker = self._desk.tracker
         self.uploads = Uploads(
             dictionary.apids.get("files", 0), entity, node_entity,
-            TransactionNumbers(archive.next_start() if archive else 0, epoch),
+            TransactionNumbers(archive.next_start() if archive else 0, epoch), session.room_octets,
             # A dictionary without this event, or without the number in it, cannot confirm a file.
             confirms=any(e.name == RECEIVED and "number" in (f.name for f in e.fields) for e in dictionary.events),
         )  # fmt: skip
+        self._sender = UploadSender(self.uploads, session, self._listeners)
         self._epoch_tai_ns = epoch_tai_ns
         self._intake = TelemetryIntake(
             dictionary, self._writer, self._listeners, self.station_counters, desk=self._desk, uploads=self.uploads,
@@ -136,6 +146,10 @@ class GroundStation:
         """Return TAI, ns since 1958, at `now_ns` of the caller's timeline."""
         return now_ns + self._epoch_tai_ns
 
+    def utc_text(self, tai_ns: int) -> str:
+        """Write ns of TAI since 1958 as UTC, by the ground's table of leap seconds."""
+        return self.leap_seconds.utc_text(tai_ns)
+
     def onboard_clock(self, now_ns: int) -> ClockReading:
         """Return what the on-board clock shows (TAI), as far as anything tells, and how that is known."""
         return read_clock(self._clock, self.correlator.now, now_ns, self.tai_ns(now_ns))
@@ -146,7 +160,8 @@ class GroundStation:
         """Take octets from the radio of `link` ("" for the own one), come `waited_ns` ago; return CLTUs to send."""
         self._waited_ns = waited_ns
         reception = self._further[link] if link else self._own
-        return self._perform(reception.link.on_downlink(octets, now_ns), now_ns, reception) + self._feed_uploads(now_ns)
+        cltus = self._perform(reception.link.on_downlink(octets, now_ns), now_ns, reception)
+        return cltus + self._perform(self._sender.feed(now_ns), now_ns)
 
     def on_time(self, now_ns: int) -> list[bytes]:
         """Let timers run out that are due; call it at `next_time_ns`, or often. Returns CLTUs to send."""
@@ -157,11 +172,13 @@ class GroundStation:
                 cltus += self.end_contact(now_ns, reception.name)
         for record in self.tracker.due(now_ns):
             # A command that timed out must not go up later, when nobody expects it any more.
-            cltus += self._perform(self.session.drop(record.number, f"never sent: {self._why_unsent()}"), now_ns)
+            cltus += self._perform(
+                self.session.drop(record.number, f"never sent: {_why_unsent(self.in_contact, self.session.service)}"),
+                now_ns,
+            )
         self.tracker.follow_clock(now_ns, self.onboard_clock(now_ns).onboard_ns)
         self._desk.changed_all(self.tracker.on_time(now_ns))
-        for upload in self.uploads.due(now_ns):
-            cltus += self._end_upload(upload, now_ns)
+        cltus += self._perform(self._sender.on_time(now_ns), now_ns)
         self._intake.on_time(now_ns)
         if self._retry_at_ns is not None and now_ns >= self._retry_at_ns:
             self._retry_at_ns = None
@@ -239,44 +256,19 @@ class GroundStation:
         """
         self._check_way_up()
         upload = self.uploads.begin(name, octets, now_ns, timeout_s)
-        return upload, self._feed_uploads(now_ns)
+        return upload, self._perform(self._sender.feed(now_ns), now_ns)
+
+    def lead(self, action: str, value: float | None, now_ns: int) -> list[bytes]:
+        """Do what an operator asks of the command link (ground.link.cop1.by_hand); return CLTUs to send.
+
+        Raises OrbitnodeError for what cannot be, or is refused.
+        """
+        self._check_way_up()
+        return self._perform(lead(self.session, action, value, now_ns), now_ns)
 
     def _check_way_up(self) -> None:
         if self.session.refusal:
             raise OrbitnodeError(self.session.refusal)
-
-    def _why_unsent(self) -> str:  # the first of three stages that was not reached
-        if not self.in_contact:
-            return "no node was heard in time"
-        up = self.session.service is Service.UP
-        return "its turn did not come in time" if up else "the command link did not come up in time"
-
-    def _feed_uploads(self, now_ns: int) -> list[bytes]:
-        cltus: list[bytes] = []
-        session = self.session  # half of its queue is for uploads, so that commands find room
-        while (given := self.uploads.next_packet(session.command_queue // 2 - session.waiting)) is not None:
-            tag, packet = given
-            cltus += self._perform(session.send(packet, now_ns, tag), now_ns)
-        return cltus
-
-    def _on_pdu_end(self, action: Acknowledged | Rejected | Lost, now_ns: int) -> list[bytes]:
-        """Tell the uploads what became of a part of a file."""
-        assert isinstance(action.tag, PduTag)
-        if isinstance(action, Acknowledged):
-            upload = self.uploads.acknowledged(action.tag, now_ns)
-            if upload is not None:
-                self._listeners.announce(Change.UPLOAD, upload)
-            return []
-        upload = self.uploads.fail(action.tag, action.reason, now_ns)
-        return [] if upload is None else self._end_upload(upload, now_ns)
-
-    def _end_upload(self, upload: Upload, now_ns: int) -> list[bytes]:
-        """Take back the parts of a failed upload that were not sent yet."""
-        cltus: list[bytes] = []
-        for tag in sorted(upload.open_tags, key=lambda tag: tag.index):  # a set has no order, and runs must be alike
-            cltus += self._perform(self.session.drop(tag, upload.failure), now_ns)
-        self._listeners.announce(Change.UPLOAD, upload)
-        return cltus
 
     # Actions of the links
 
@@ -296,9 +288,11 @@ class GroundStation:
                     live = origin.link.role_of(vcid) is Role.REALTIME
                     self._intake.on_packet(vcid, packet, now_ns, live=live, correlated=origin is self._own)
                 case Acknowledged(PduTag()) | Rejected(PduTag()) | Lost(PduTag()):
-                    cltus += self._on_pdu_end(action, now_ns)
+                    cltus += self._perform(self._sender.on_pdu_end(action, now_ns), now_ns)
                 case Acknowledged() | Rejected() | Lost():
                     self._desk.on_link(action, now_ns)
+                case StoreSecurity():
+                    cltus += self._store_security(action, now_ns)
                 case Restarted():
                     self._on_restart(origin)
                 case Alert(reason):
@@ -307,6 +301,17 @@ class GroundStation:
                     self._listeners.announce(Change.NOTE, reason)
                 case _:
                     pass  # the session counts gaps and what was rejected
+        return cltus
+
+    def _store_security(self, record: StoreSecurity, now_ns: int) -> list[bytes]:
+        """Make the record durable, then let every link go on that waited for it."""
+        assert self.security is not None
+        fault = self.security.store(record)
+        if fault:
+            self._listeners.announce(Change.NOTE, f"link security: {fault}")
+        cltus: list[bytes] = []
+        for reception in (self._own, *self._further.values()):
+            cltus += self._perform(reception.link.on_stored(now_ns), now_ns, reception)
         return cltus
 
     def _on_restart(self, reception: Reception) -> None:
@@ -346,16 +351,25 @@ class GroundStation:
 
     def counters(self) -> dict[str, int]:
         """Return every counter of the ground: link.frames, links.NAME.link.frames of a further link, and so on."""
-        uploads = self.uploads
-        out = {"uploads.sent": uploads.sent, "uploads.failed": uploads.failed, "uploads.completed": uploads.completed}
-        parts = link_parts(self.session) | {
+        uploads, late, links = self.uploads, self._intake.late, {"": self.session}
+        links |= {f"links.{reception.name}.": reception.link for reception in self._further.values()}
+        numbers = {
+            "uploads.sent": uploads.sent, "uploads.failed": uploads.failed, "uploads.completed": uploads.completed,
+            "packets.waiting_undecoded": late.waiting, "packets.decoded_late": late.decoded,
+        }  # fmt: skip
+        parts: dict[str, object] = {
             "packets": self.decoder.counters, "commands": self.tracker.counters, "station": self.station_counters,
-            "correlation": self.correlator.counters,
+            "correlation": self.correlator.counters, **link_parts(links), **self._ports,
         }  # fmt: skip
         if self.products is not None:
             parts |= {"products": self.products.counters, "cfdp": self.products.receiver.counters}
-        for reception in self._further.values():
-            parts |= link_parts(reception.link, f"links.{reception.name}.")
-        late = self._intake.late
-        out |= {"packets.waiting_undecoded": late.waiting, "packets.decoded_late": late.decoded}
-        return out | by_name(parts | self._ports)
+        if self.security is not None:
+            parts["security"] = self.security.security.counters
+        return numbers | by_name(parts)
+
+
+def _why_unsent(in_contact: bool, service: Service) -> str:
+    """Return which of three stages a command did not reach: contact, a link that is up, its turn."""
+    if not in_contact:
+        return "no node was heard in time"
+    return "its turn did not come in time" if service is Service.UP else "the command link did not come up in time"

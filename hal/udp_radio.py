@@ -20,6 +20,9 @@ ground's port accepts datagrams:
 # `receive` until it returns None; a descriptor that stays ready would keep the loop busy meanwhile, so it is not
 # watched until then. The kernel counts what it has no room for. It hands over the count with the next datagram that it
 # takes (SO_RXQ_OVFL), or, if it is new enough, when it is asked (SO_MEMINFO).
+#
+# Anybody may send datagrams, and as many as he likes. So `receive` takes many small ones at a time: what the node does
+# for each call is then done once for all of them. DRAIN_OCTETS and DRAIN_DATAGRAMS bound how long that takes.
 
 from __future__ import annotations
 
@@ -41,6 +44,7 @@ UNIT_OCTETS_MAX = 4_104  # the longest frame with its marker, in symbols of the 
 RECEIVE_BUFFER_OCTETS = 4_194_304  # asked for; the kernel grants up to net.core.rmem_max
 RETRY_NS = NS
 PROBE_NS = 100_000_000
+DRAIN_OCTETS, DRAIN_DATAGRAMS = 4_096, 64  # taken by one call, the datagram that reaches it included
 BUSY_NS = 2_000_000  # until a socket whose buffer is full is tried again
 # How far the pacing may fall behind and catch up: the loop's timers are late by up to some milliseconds.
 SLACK_NS = 50_000_000
@@ -126,7 +130,7 @@ class UdpRadio:
         return self._free_ns
 
     def receive(self) -> bytes | None:
-        """Return the oldest datagram, empty octets for one of no use, or None if there is none."""
+        """Return the oldest datagrams one behind the other, empty octets for one of no use, None if there is none."""
         try:
             # One octet more than fits, to tell a datagram that is too long from one that just fits.
             octets, ancillary, _, _ = self._up_socket.recvmsg(UNIT_OCTETS_MAX + 1, _ANCILLARY_OCTETS)
@@ -141,10 +145,25 @@ class UdpRadio:
         if not 0 < len(octets) <= UNIT_OCTETS_MAX:
             self.counters.unfit += 1
             return b""
-        self.counters.received += 1
         if not self._up:
             self._hear()
-        return octets
+        return self._drain(octets)
+
+    def _drain(self, octets: bytes) -> bytes:
+        """Return these octets, and behind them more datagrams that wait."""
+        receive, datagrams, size = self._up_socket.recv, [octets], len(octets)
+        try:
+            while size < DRAIN_OCTETS and len(datagrams) < DRAIN_DATAGRAMS:
+                octets = receive(UNIT_OCTETS_MAX + 1)
+                if not 0 < len(octets) <= UNIT_OCTETS_MAX:
+                    self.counters.unfit += 1
+                    break
+                datagrams.append(octets)
+                size += len(octets)
+        except OSError as error:
+            self.counters.errors += not isinstance(error, BlockingIOError)
+        self.counters.received += len(datagrams)
+        return b"".join(datagrams) if len(datagrams) > 1 else datagrams[0]
 
     def dropped(self) -> int:
         """Return how many datagrams the kernel had no room for, also if nothing has come since."""

@@ -27,6 +27,7 @@ _JOB = Field("job", "u32", "", "job number")
 _TILE = Field("tile", "u32", "", "tile number, 0 before its picture is taken")
 _REASON = Field("reason", "u8", "", "why it waits or was dropped", labels=REASON_LABELS)
 _SOC = Field("soc_frac", "f32", "", "state of charge")
+_FROM_PRIORITY = Field("from_priority", "u16", "", "0: all jobs")
 _BOARD = Field("board_c", "f32", "deg C", "board temperature")
 
 
@@ -79,7 +80,8 @@ def declare(apid: int, config: PayloadConfig) -> Declarations:
                 durable=True,
             ),
             Command("cancel_job", apid, 128, 3, "drop a job that has not started", (_JOB,), durable=True),
-            Command("list_jobs", apid, 128, 5, f"report open jobs, then those ended last, {REPORTS_MAX} at most"),
+            Command("list_jobs", apid, 128, 5, f"report open jobs, then those ended last, {REPORTS_MAX} at most",
+                    idempotent=True),
         ),
         failures=tuple(JobFailure),
     )  # fmt: skip
@@ -117,7 +119,7 @@ def _structures(apid: int) -> tuple[Structure, ...]:
             (
                 Field("captured", "u32", "", "tiles taken: screened + dropped + pending"),
                 Field("screened", "u32", "", "tiles with a product"),
-                Field("dropped", "u32", "", "tiles without"),
+                Field("dropped", "u32", "", "tiles that will have none"),
                 Field("pending", "u16", "", "tiles waiting or in work"),
                 Field("cloudy", "u32", "", "screened tiles of which only mask and statistics were sent"),
                 Field("running", "u8", "", "jobs in work"),
@@ -134,7 +136,7 @@ def _structures(apid: int) -> tuple[Structure, ...]:
             apid, 21, "payload_energy", 30.0,
             (
                 Field("energy_j", "f64", "J", "spent on inference"),
-                Field("energy_lost_j", "f64", "J", "of it without a result"),
+                Field("energy_lost_j", "f64", "J", "spent on attempts that gave no result"),
                 Field("tile_energy_j", "f32", "J", "mean of the screened tiles"),
                 Field("octets_raw", "u64", "octet", "samples of the screened tiles"),
                 Field("octets_product", "u64", "octet", "their products"),
@@ -155,12 +157,14 @@ def _events(apid: int, config: PayloadConfig) -> tuple[EventDefinition, ...]:
             apid, 2, "jobs_restored", "info", "{jobs} jobs restored after a loss of power", (Field("jobs", "u16"),)
         ),
         EventDefinition(
-            apid, 3, "gate_shut", "info", "no job over priority {above} starts: {reason}, charge {soc_frac:.3f}, "
-            "board {board_c:.1f} C", (_REASON, Field("above", "i16"), _SOC, _BOARD),
+            apid, 3, "gate_shut", "info",
+            "jobs with priority number {from_priority} or higher do not start: {reason}, charge {soc_frac:.3f}, "
+            "board {board_c:.1f} C", (_REASON, _FROM_PRIORITY, _SOC, _BOARD),
         ),
         EventDefinition(
-            apid, 4, "gate_open", "info", "jobs over priority {above} start again: {reason}, charge {soc_frac:.3f}, "
-            "board {board_c:.1f} C", (_REASON, Field("above", "i16"), _SOC, _BOARD),
+            apid, 4, "gate_open", "info",
+            "jobs with priority number {from_priority} or higher start again: {reason}, charge {soc_frac:.3f}, "
+            "board {board_c:.1f} C", (_REASON, _FROM_PRIORITY, _SOC, _BOARD),
         ),
         EventDefinition(
             apid, 10, "job_dropped", "low", "job {job}, tile {tile}: dropped, {reason}", (_JOB, _TILE, _REASON)

@@ -72,17 +72,17 @@ class Selection:
     def _update_gates(self, state: NodeState) -> None:
         """Shut and open gates by the new state, and report each change."""
         old, self._gates = self._gates, update_gates(self._gates, self._config, state)
-        # A rule holds for priority numbers above that of the rule before it; -1 stands for all numbers.
-        changes = [(Reason.HEAT, -1, old.heat, self._gates.heat)]
-        above = -1
+        # A rule holds for priority numbers above that of the rule before it; 0 stands for all numbers.
+        changes = [(Reason.HEAT, 0, old.heat, self._gates.heat)]
+        first = 0
         for rule, was_shut, shut in zip(self._config.energy, old.energy, self._gates.energy, strict=True):
-            changes.append((Reason.ENERGY, above, was_shut, shut))
-            above = rule.priority
-        for reason, over, was_shut, shut in changes:
+            changes.append((Reason.ENERGY, first, was_shut, shut))
+            first = rule.priority + 1
+        for reason, first, was_shut, shut in changes:
             if was_shut != shut:
                 name = "gate_shut" if shut else "gate_open"
-                self._context.events.emit(name, reason, over, state.soc_frac, state.board_c)
-                self._jobs.note(f"{name} {reason.label} {over}")
+                self._context.events.emit(name, reason, first, state.soc_frac, state.board_c)
+                self._jobs.note(f"{name} {reason.label} {first}")
 
     def _follow_switch(self, state: NodeState) -> None:
         """Give lost workers another chance if the payload was switched on again; report apps that have none."""

@@ -14,6 +14,7 @@ from flight.core.task_stats import TaskStats
 from flight.node import Node
 from flight.services.files.outbox import Outbox
 from flight.services.radio.radio import RadioLinks
+from flight.services.radio.security import Security
 from flight.services.recorder.recorder import Recorder
 from flight.services.recorder.retrieval import OpenRetrieval
 from sim_hw.payload_watch import PayloadAccount
@@ -46,7 +47,10 @@ class StoreFacts:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What one boot of the node had counted when it ended. `boot_ns` is virtual time, `up_ns` how long it lasted."""
+    """What one boot of the node had counted when it ended. `boot_ns` is virtual time, `up_ns` how long it lasted.
+
+    `commands_checked` and `commands_refused`, by reason, are telecommand frames that link security let pass or not.
+    """
 
     payload: PayloadAccount
     scheduler: TaskStats
@@ -60,6 +64,8 @@ class Life:
     returned: int
     recorder_faults: int
     cltu_corrected: int
+    commands_checked: int
+    commands_refused: dict[str, int]
     stores: tuple[StoreFacts, ...]
     files_begun: int
     files_sent: int
@@ -69,7 +75,7 @@ class Life:
     @classmethod
     def of(cls, node: Node, payload: PayloadAccount, now_ns: int) -> Life:
         """Copy what a node has counted that is about to end."""
-        recorder, outbox = node.part(Recorder), node.part(Outbox)
+        recorder, outbox, security = node.part(Recorder), node.part(Outbox), node.part(Security).link_security
         return cls(
             payload=payload,
             scheduler=node.scheduler.totals(),
@@ -83,6 +89,8 @@ class Life:
             returned=recorder.returned_packets,
             recorder_faults=recorder.storage_faults,
             cltu_corrected=sum(radio.link.counters.cltu_corrected for radio in node.part(RadioLinks)),
+            commands_checked=0 if security is None else security.counters.accepted,
+            commands_refused={} if security is None else dict(security.counters.refused),
             stores=tuple(StoreFacts.of(retrieval) for retrieval in recorder.retrievals),
             files_begun=outbox.begun,
             files_sent=outbox.sent,

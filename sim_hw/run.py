@@ -40,9 +40,9 @@ from flight.mission import MISSIONS, load
 from flight.text.plain_stream import PlainStream
 from flight.text.plain_text import json_text, plain
 from flight.text.plural import plural
-from ground.cli.console import PlainConsole
+from ground.cli.terminal.console import PlainConsole
 from ground.procedures.procedure import load_file
-from ground.telemetry.xtce import xtce_document
+from ground.xtce.document import xtce_document
 from payloads.assets.cache import scene_path
 from sim_hw.config import SimConfig
 from sim_hw.machine.faults import KINDS, PlannedFault, fault_plans

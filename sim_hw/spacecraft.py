@@ -25,6 +25,7 @@ from structlog.typing import FilteringBoundLogger
 
 from flight import node as flight_node
 from flight.core.nanoseconds import ns
+from flight.link.security.keyring import Keyring
 from flight.mission import Mission
 from flight.node import Node
 from hal.base import Radio
@@ -48,6 +49,8 @@ class SimRadio(Radio, Protocol):
 class Spacecraft:
     """Boots the node, cuts its power when the fault plan or the disk says so, and boots it again.
 
+    `keys` gives the keys of its links, at each boot: a node wipes those that it had.
+
     `on_boot(node)` and `on_down(node)` are called around each life of a node; after `on_down` it is gone.
     """
 
@@ -65,6 +68,7 @@ class Spacecraft:
         cpu: CpuProfile | None = None,
         clock_error: ClockError = ClockError(),  # noqa: B008 - frozen
         log: FilteringBoundLogger | None = None,
+        keys: Callable[[], Keyring | None] = lambda: None,
         on_boot: Callable[[Node], None] = lambda _: None,
         on_down: Callable[[Node], None] = lambda _: None,
     ) -> None:
@@ -81,6 +85,7 @@ class Spacecraft:
         self._cpu = cpu
         self._clock_error = clock_error
         self._log = log
+        self._keys = keys
         self._on_boot = on_boot
         self._on_down = on_down
         self.disk = Disk(Random(random.getrandbits(64)), note=self._committed)
@@ -108,7 +113,7 @@ class Spacecraft:
         self.boots += 1
         for radio in self._radios.values():
             radio.set_power(True)
-        self.node = flight_node.build(self.mission, platform, log=self._log)
+        self.node = flight_node.build(self.mission, platform, log=self._log, keys=self._keys())
         self._on_boot(self.node)
         return self.node
 

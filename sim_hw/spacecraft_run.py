@@ -21,13 +21,16 @@ from random import Random
 
 from flight.apps import boot_faults
 from flight.catalogue import dictionary_of
-from flight.contract.sections import LinkSection
+from flight.contract.sections import LinkSection, link_plans
 from flight.core.config import Fault
 from flight.core.errors import SetupError
 from flight.core.log import node_log
 from flight.core.nanoseconds import ns
 from flight.link.cfdp.numbers import EPOCH_BITS
 from flight.link.cfdp.transfers import CfdpConfig
+from flight.link.security.associations import End
+from flight.link.security.keyring import Keyring, simulated_keys
+from flight.link.security.link_security import LinkSecurity
 from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import MISSIONS, Mission
 from flight.node import Node
@@ -36,6 +39,7 @@ from ground.changes import Change, Packet
 from ground.link.actions import FrameReceived
 from ground.link.kinds import open_session
 from ground.link.mission_link import listened_links
+from ground.link.security.stored_security import StoredSecurity
 from ground.procedures.procedure import Procedure, load_named
 from ground.products.product_store import ProductStore
 from ground.station import GroundStation
@@ -88,6 +92,7 @@ class SpacecraftRun:
         each naming what is missing or wrong.
         """
         self.mission = mission
+        self._seed = seed
         self.name = mission.node.name
         self.config: SimConfig = mission.sections["sim"]
         self.out = out
@@ -110,8 +115,13 @@ class SpacecraftRun:
         self.payload = PayloadWatch(mission, imager, self.end_ns)
         self.spacecraft = self._build_spacecraft(further, airs, random, imager, faults)
         self.archive = shared.archive.enter(self.dictionary)
-        self.session = open_session(own.config)
-        self.further_links = {link.name: (airs[link.name], open_session(link.config)) for link in further}
+        self.security = self._ground_security()
+        protection = None if self.security is None else self.security.security
+        self.session = open_session(own.config, protection, 0)
+        self.further_links = {
+            link.name: (airs[link.name], open_session(link.config, protection, mission.links.index(link)))
+            for link in further
+        }
         self.station = self._build_station(Random(f"ground {seed}").getrandbits(EPOCH_BITS))
         self.station.listen(self._heard)
         self.ground = GroundSegment(self.station, self.air, self.loop)
@@ -153,9 +163,26 @@ class SpacecraftRun:
             cpu=cpu_profile(self.mission, config.cpu_profile),
             clock_error=ClockError(ns(config.clock_offset_s), round(config.clock_drift_ppm * 1000)),
             log=node_log(self.name, self._tai_ns, self.out.log, level="info"),
+            keys=self._keys,
             on_boot=self.payload.on_boot,
             on_down=self._went_down,
         )
+
+    def _keys(self) -> Keyring | None:
+        """Return the keys that both ends have, made from the seed; None if every link is clear."""
+        plans, node = link_plans(self.mission.links), self.mission.node
+        if not any(link.config.is_protected for link in self.mission.links):
+            return None
+        return simulated_keys(self._seed, plans, node.name, node.spacecraft_id)
+
+    def _ground_security(self) -> StoredSecurity | None:
+        """Return the ground's link security, whose record is kept in memory: a run's ground has one life."""
+        keys = self._keys()
+        if keys is None:
+            return None
+        random = Random(f"ground security {self._seed}")
+        security = LinkSecurity(End.GROUND, keys, link_plans(self.mission.links), random=random.randbytes)
+        return StoredSecurity(security, lambda _: None)
 
     def _build_station(self, epoch: int) -> GroundStation:
         """Return the ground, which listens to the further links beside its own."""
@@ -171,6 +198,7 @@ class SpacecraftRun:
             path_delay_ns=self._path_delay_ns,
             epoch=epoch,
             further_links={name: session for name, (_, session) in self.further_links.items()},
+            security=self.security,
         )
 
     def start(self) -> None:

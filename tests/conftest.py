@@ -24,6 +24,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.mission_security import BENCHES, write_bench_keys
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # A shell starts background processes with SIGINT ignored, and nohup ignores SIGHUP. Child processes inherit that, but
@@ -39,6 +41,13 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 if "ORBITNODE_TOKENS" not in os.environ:
     os.environ["ORBITNODE_TOKENS"] = tempfile.mkdtemp(prefix="orbitnode-tokens-")
     atexit.register(shutil.rmtree, os.environ["ORBITNODE_TOKENS"], ignore_errors=True)
+
+# So do keys: those of the benches that tests write, by the names of their nodes. Each fits a link protected both ways.
+if "ORBITNODE_KEYS" not in os.environ:
+    os.environ["ORBITNODE_KEYS"] = tempfile.mkdtemp(prefix="orbitnode-keys-")
+    atexit.register(shutil.rmtree, os.environ["ORBITNODE_KEYS"], ignore_errors=True)
+    for _name in BENCHES:
+        write_bench_keys(_name)
 
 # `ci` (the default) tries the same examples on every run; `search` looks for new ones: HYPOTHESIS_PROFILE=search
 settings.register_profile(

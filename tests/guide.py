@@ -6,9 +6,10 @@ The words behind its fence say what a block is. Code hosts look only at the firs
                                  a mission whose programs use the ports and the board of that session
     ```console                   commands, each behind "$ ", and what they print, to the letter
     ```console varies            the same, with other numbers: times, sizes, counts, ids
+    ```console session=bench once         commands that a session needs before its programs, run once for all pages
     ```console session=bench background   programs that keep running, each in a terminal, and what they print first
     ```console session=bench     commands while these are running; their output varies. All pages share one session of a
-                                 name; `bench` has board, ground and node if no page has started them before
+                                 name; `bench` has keys, board, ground and node if no page has started them before
     ```console after=run         commands about what `orbitnode run` left in out/
     ```console vectors=FOLDER    with the files of that folder of ../shared/vectors in place; left out without it
     ```console made-by=FILE ...  not run here: the file, a test or what CI runs, does what they do

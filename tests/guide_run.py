@@ -7,6 +7,7 @@ python -m tests.guide_run docs/guides/recording.md      writes under its command
 # - `orbitnode run` without --orbits flies three minutes: a whole orbit takes one minute of wall time.
 # - Programs in real time meet at ports and a board of this test: somebody else may use the usual ones. Options added to
 #   the command line name them, and they are put into the mission files that a page writes.
+# - Keys are made in a folder of the session: the usual one is that of whoever runs the tests.
 # - Every second, the ground prints four status lines and the node reports its power twice, so that nobody waits for
 #   them. If a value has not come yet, the command that asks for it runs again.
 # Everything else is as a reader has it: a shell, the project's environment on its PATH, an empty folder.
@@ -35,12 +36,14 @@ from tests.waiting import GIVE_UP_RUN_S, GIVE_UP_S, wait_until
 
 _NOT_YET = "has been received yet"
 READY = "Ctrl-C ends it"  # in the first line of each program that keeps running
+KEYS = "orbitnode keys new"
 BENCH = ("orbitnode sim", "orbitnode ground", "orbitnode flight")
 _MISSIONS = "flight/missions"  # as commands in the folder of the project name it
-_USUAL_PORTS, _USUAL_BOARD, _USUAL_TOKENS = (
+_USUAL_PORTS, _USUAL_BOARD, _USUAL_TOKENS, _USUAL_KEYS = (
     "127.0.0.1:10015:10018",
     "/tmp/orbitnode",
     "/home/op/.cache/orbitnode/tokens",
+    "/home/op/.orbitnode",
 )
 _REQUEST = re.compile(r"\b\d:\d+\b")  # a command's id, such as 1:87
 _SHIM = """\
@@ -109,6 +112,7 @@ class Session:
         self.folder = folder
         folder.mkdir()
         self.programs: dict[str, Program] = {}
+        self.once: dict[str, list[str]] = {}  # what commands that run once have printed
         self._ports = f"127.0.0.1:{free_port()}:{free_port()}"
         self._api = free_port(socket.SOCK_STREAM)
         mission = folder / "bench.toml"
@@ -116,7 +120,9 @@ class Session:
         (folder / "orbit.toml").symlink_to(MISSIONS / "orbit.toml")
         start, talk = [["--mission", str(mission)]], [["--port", str(self._api)]]
         options = dict.fromkeys(("sim", "ground", "flight"), start)
-        options |= dict.fromkeys(("cmd", "tm", "events", "schedule", "parameters", "procedure"), talk)
+        names = ("cmd", "tm", "events", "schedule", "link", "leap-seconds", "parameters", "procedure")
+        options |= dict.fromkeys(names, talk)
+        options["keys"] = start + talk
         options["run"] = [["--orbits", "0.03"]]
         shim = folder / "orbitnode"
         shim.write_text(_SHIM.format(python=sys.executable, options=json.dumps(options)), encoding="utf-8")
@@ -124,6 +130,7 @@ class Session:
         binaries = Path(sys.executable).parent
         self.environment = {
             **os.environ,
+            "ORBITNODE_KEYS": str(folder / "keys"),
             "PATH": f"{folder}:{binaries}:{os.environ['PATH']}",
             "LC_ALL": "C.UTF-8",
             "COLUMNS": "200",
@@ -141,7 +148,8 @@ class Session:
     def usual(self, line: str) -> str:
         """Return a printed line with the usual places instead of those of this session."""
         tokens = os.environ.get("ORBITNODE_TOKENS", _USUAL_TOKENS)
-        return line.replace(tokens, _USUAL_TOKENS).replace(str(self.folder), _USUAL_BOARD)
+        line = line.replace(self.environment["ORBITNODE_KEYS"], _USUAL_KEYS).replace(tokens, _USUAL_TOKENS)
+        return line.replace(str(self.folder), _USUAL_BOARD)
 
     def start(self, command: str, folder: Path) -> Program:
         """Start the program if it does not run yet, and wait until it is ready."""
@@ -188,6 +196,9 @@ class Runner:
             if "background" in block.words:
                 yield self._started(step, session)
                 continue
+            if "once" in block.words:
+                yield self._once(step.command, session)
+                continue
             command = _REQUEST.sub(lambda found: self._ids.get(found[0], found[0]), step.command)
             code, printed = self._run(command, session)
             assert step.output or code == 0, f"line {block.line}: {command} ended with {code}: {printed}"
@@ -201,6 +212,13 @@ class Runner:
         for line in filter(None, step.output):
             program.until(partial(_is_shown, session, line), line)
         return program.printed()
+
+    def _once(self, command: str, session: Session) -> list[str]:
+        """Run a command, which must succeed, unless a page has done so before; return what it printed then."""
+        if command not in session.once:
+            code, session.once[command] = self._ran(command, session)
+            assert code == 0, f"{command} ended with {code}: {session.once[command]}"
+        return session.once[command]
 
     def _session(self, block: Block) -> Session:
         """Return the session of a block, or one only for this page if the block names none."""
@@ -221,8 +239,9 @@ class Runner:
             missions.symlink_to(MISSIONS)
         if block.words.get("after") == "run" and not (self.folder / "out").exists():
             (self.folder / "out").symlink_to(_flown())
-        if block.words.get("session") == "bench" and "background" not in block.words:
-            for command in BENCH:
+        if block.words.get("session") == "bench" and "once" not in block.words:
+            self._once(KEYS, session)
+            for command in () if "background" in block.words else BENCH:
                 session.start(command, session.folder)
 
     def write(self, block: Block) -> None:

@@ -8,13 +8,16 @@ from random import Random
 from flight.contract.dictionary import Dictionary
 from flight.core.nanoseconds import NS
 from flight.kernels import crc16
+from flight.link.actions import SendUnit, StoreSecurity
 from flight.link.aos_stack import AosConfig, AosFlightLink
-from flight.link.link import Role
+from flight.link.link import Link, Role
 from flight.link.pus import PusTm
+from flight.link.security.associations import End
+from flight.link.security.link_security import LinkSecurity
 from flight.link.space_packet import SpacePacket
 from flight.link.tm.tm_frame import NO_PACKET_START
 from flight.link.tm_tc_stack import FlightLink, LinkConfig
-from tests.link_ends import unit_of
+from tests.mission_security import security_of
 
 # Files of the vectors that describe the same packets of JPSS-1.
 XTCE_FILES = (
@@ -66,16 +69,31 @@ def reports(dictionary: Dictionary, count: int) -> list[bytes]:
 
 def recorded_units(packets: list[bytes], config: LinkConfig | AosConfig) -> list[bytes]:
     """Return the units of a link that carries these packets, one after the other."""
-    link = AosFlightLink(config) if isinstance(config, AosConfig) else FlightLink(config)
+    security = security_of(config, End.NODE) if config.down_suite is not None else None
+    link = AosFlightLink(config, security) if isinstance(config, AosConfig) else FlightLink(config, security)
     role = Role.PRODUCTS if isinstance(config, AosConfig) else Role.REALTIME
     units = []
     for packet in packets:
         assert link.queue(role, packet)
         if link.backlog_octets(role) > 4 * config.frame_octets:
-            units.append(unit_of(link))
+            units.append(_unit_of(link, security))
     while link.has_packets():
-        units.append(unit_of(link))
+        units.append(_unit_of(link, security))
     return units
+
+
+def _unit_of(link: Link, security: LinkSecurity | None) -> bytes:
+    """Return the link's next unit; what its security asks for is stored at once."""
+    unit = b""
+    while not unit:
+        for action in link.next_unit():
+            if isinstance(action, StoreSecurity):
+                assert security is not None
+                security.stored(action.generation)
+            else:
+                assert isinstance(action, SendUnit), action
+                unit = action.octets
+    return unit
 
 
 def packet_zones(packets: Sequence[bytes], room: int, fill: bytes) -> list[tuple[int, bytes]]:

@@ -115,7 +115,7 @@ BOXES = (
     Box(
         "Operator",
         ("command line, procedures, API",),
-        ("ground.server", "ground.cli", "ground.procedures"),
+        ("ground.server", "ground.cli", "ground.procedures", "ground.xtce", "ground.yamcs"),
         956, 56, 272, 104,
     ),
     Box(
@@ -136,7 +136,7 @@ BOXES = (
             "The same flight code, the same octets. One seed gives one digest.",
             "Virtual time for whole orbits, real time on the bench.",
         ),
-        ("sim_hw", "sim_hw.world", "sim_hw.machine", "sim_hw.bench", "sim_hw.report"),
+        ("sim_hw", "sim_hw.world", "sim_hw.machine", "sim_hw.bench", "sim_hw.soak", "sim_hw.report"),
         16, 512, 788, 88,
     ),
     Box(

@@ -115,6 +115,8 @@ class Command:
 
     A durable command is in the node's store before it is reported accepted, and has one terminal report whatever
     happens; any other is lost with the power. An urgent command finds room when others are refused.
+    An idempotent one does no harm if it is executed again: a node that may have forgotten what it has taken, takes no
+    others.
     """
 
     name: str
@@ -126,6 +128,7 @@ class Command:
     function: int | None = None
     durable: bool = False
     urgent: bool = False
+    idempotent: bool = False
 
     @property
     def layout(self) -> Layout:
@@ -244,7 +247,7 @@ class Dictionary:
             "commands": [
                 {"name": c.name, "apid": c.apid, "service": c.service, "subtype": c.subtype, "text": c.text,
                  "function": c.function, "arguments": _fields(c.arguments), "durable": c.durable,
-                 "urgent": c.urgent}
+                 "urgent": c.urgent, "idempotent": c.idempotent}
                 for c in self.commands
             ],
             "settings": [
@@ -284,7 +287,7 @@ class Dictionary:
                 ),
                 commands=tuple(
                     Command(c["name"], c["apid"], c["service"], c["subtype"], c["text"], _read(c["arguments"]),
-                            c["function"], c.get("durable", False), c.get("urgent", False))
+                            c["function"], c.get("durable", False), c.get("urgent", False), c.get("idempotent", False))
                     for c in document["commands"]
                 ),
                 settings=tuple(Setting(**s) for s in document["settings"]),

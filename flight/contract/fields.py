@@ -39,7 +39,7 @@ from typing import Any, Protocol, Self, SupportsFloat, SupportsIndex
 
 from flight.core.errors import DecodeError
 from flight.link.space_packet import PACKET_OCTETS_MIN
-from flight.link.time_code import CUC_OCTETS, TIME_NS_MAX, decode_cuc, encode_cuc
+from flight.link.time.time_code import CUC_OCTETS, TIME_NS_MAX, decode_cuc, encode_cuc
 
 Scalar = int | float | str | bytes
 Row = tuple[Scalar, ...]

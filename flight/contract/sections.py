@@ -5,7 +5,7 @@ Every other section belongs to one service or app, and is declared beside its co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,6 +13,7 @@ from flight.contract.names import OWNER_CHARACTERS_MAX, is_name, name_rule
 from flight.core.config import key
 from flight.link.downlink_config import DownlinkConfig
 from flight.link.kinds import LINK_KINDS
+from flight.link.security.associations import LinkPlan
 from flight.link.tm_tc_stack import LinkConfig
 from hal.kinds import EPS, GOVERNOR, HEATER, IMAGER, RADIO, THERMOMETER
 
@@ -83,6 +84,11 @@ class LinkSection:
     )
     rate_bps: int = key(256_000, minimum=1_000, maximum=10_000_000_000, text="downlink, bit/s")
     idle_s: float = key(0.0, minimum=0, maximum=10, text="without packets a frame that often; 0: fill the link")
+
+
+def link_plans(links: Sequence[LinkSection]) -> tuple[LinkPlan, ...]:
+    """Return how each link of a mission is protected, in the order of the file, by which keys are found."""
+    return tuple(LinkPlan(link.name, link.config.up_suite, link.config.down_suite) for link in links)
 
 
 # What a link's config has from [node].

@@ -81,7 +81,7 @@ def _part_faults(shape: _Shape, part: Any) -> Iterator[str]:
     if shape is _SHAPES["events"]:
         yield from _event_faults(what, part)
     if shape is _SHAPES["commands"]:
-        for key in ("durable", "urgent"):
+        for key in ("durable", "urgent", "idempotent"):
             if not isinstance(getattr(part, key), bool):
                 yield f"{what} with {key} {_short(getattr(part, key))}, should be True or False"
     if shape is _SHAPES["settings"]:

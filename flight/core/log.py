@@ -24,7 +24,8 @@ from structlog.typing import FilteringBoundLogger, Processor
 
 from flight.core.errors import OrbitnodeError
 from flight.core.guarded_stream import GuardedStream, LineStream
-from flight.core.nanoseconds import ns, utc_text
+from flight.core.nanoseconds import ns
+from flight.core.utc.leap_seconds import BUILT_IN, LeapSeconds
 from flight.text.plain_text import INDENT, json_text, plain
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -38,10 +39,11 @@ def node_log(
     *,
     form: str = "console",
     level: str = "info",
+    leap_seconds: Callable[[], LeapSeconds] = lambda: BUILT_IN,
 ) -> FilteringBoundLogger:
     """Make a logger bound to node `name` that writes lines to `stream` (None: stderr).
 
-    tai_ns: the node's clock, nanoseconds of TAI since 1958 (`Platform.tai_ns`); lines show it as UTC.
+    tai_ns: the node's clock, nanoseconds of TAI since 1958 (`Platform.tai_ns`); lines show it as UTC by `leap_seconds`.
     form: "console" for people, "json" for one object per line. Raises OrbitnodeError for an unknown form or level.
     """
     if form not in FORMS:
@@ -51,7 +53,7 @@ def node_log(
     guarded = GuardedStream(sys.stderr if stream is None else stream)
 
     def stamp(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        event["time"] = utc_text(tai_ns())
+        event["time"] = leap_seconds().utc_text(tai_ns())
         return event
 
     rendering: list[Processor]
@@ -91,7 +93,13 @@ def _write_traceback(stream: TextIO, error: structlog.typing.ExcInfo) -> None:
     stream.write("".join(f"\n{INDENT}{plain(line)}" for line in text.getvalue().strip("\n").split("\n")))
 
 
-def gap_line(name: str, tai_ns: Callable[[], int], *, form: str = "console") -> Callable[[int, float, str], str]:
+def gap_line(
+    name: str,
+    tai_ns: Callable[[], int],
+    *,
+    form: str = "console",
+    leap_seconds: Callable[[], LeapSeconds] = lambda: BUILT_IN,
+) -> Callable[[int, float, str], str]:
     """Return a function that writes the line for a gap in the log of node `name`.
 
     It is given how many lines were lost, in how many seconds until now, and why.
@@ -99,9 +107,9 @@ def gap_line(name: str, tai_ns: Callable[[], int], *, form: str = "console") -> 
 
     def describe(lines: int, over_s: float, reason: str) -> str:
         text = io.StringIO()
-        since = utc_text(tai_ns() - ns(over_s))
+        since = leap_seconds().utc_text(tai_ns() - ns(over_s))
         missing = "1 line of this log is" if lines == 1 else f"{lines} lines of this log are"
-        node_log(name, tai_ns, text, form=form).warning(
+        node_log(name, tai_ns, text, form=form, leap_seconds=leap_seconds).warning(
             f"{missing} missing here: {reason}", lines_lost=lines, since=since
         )
         return text.getvalue()

@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 
 from flight.core.future import Future
 from flight.core.storage import StorageCounters
+from flight.core.utc.leap_seconds import LeapSeconds
 from hal.base import Host
 
 T = TypeVar("T")
@@ -101,6 +102,9 @@ class Platform(Host, Protocol):
     @property
     def random(self) -> Random:
         """The only source of randomness, seeded by the run or by the system."""
+
+    leap_seconds: LeapSeconds
+    """The table that this node goes by, for what is shown as UTC. The time service sets it to a newer one."""
 
     def tai_ns(self) -> int:
         """Return nanoseconds of International Atomic Time since 1958-01-01, the packet time scale."""

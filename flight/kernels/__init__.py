@@ -24,13 +24,26 @@ from flight.kernels.marker import MarkerSync, UnitFlag, UnitRoom, Units
 from flight.kernels.packets import PacketColumns, Stop, encode_packets, split_packets
 from flight.kernels.randomizer import Randomizer, randomize_tc, randomize_tm, randomize_tm_long, randomize_units
 from flight.kernels.reed_solomon import INTERLEAVES, decode_reed_solomon, encode_reed_solomon
+from flight.kernels.uplink import (
+    TC_LOOK,
+    TC_VERDICTS,
+    CltuMachine,
+    CltuUnits,
+    FrameSecurityRules,
+    FrameSieve,
+    SiftedFrames,
+)
 
 __all__ = [
     "ENCAPSULATION_OCTETS_MAX",
     "INTERLEAVES",
+    "TC_LOOK",
+    "TC_VERDICTS",
     "AosLink",
     "BatchExtractor",
     "ChannelCounters",
+    "CltuMachine",
+    "CltuUnits",
     "Codeblocks",
     "ConvolutionalEncoder",
     "ErrorMode",
@@ -38,12 +51,15 @@ __all__ = [
     "FieldColumns",
     "FieldSpec",
     "FrameColumns",
+    "FrameSecurityRules",
+    "FrameSieve",
     "KernelError",
     "MarkerSync",
     "PacketColumns",
     "PacketLayout",
     "Randomizer",
     "ReadBuffer",
+    "SiftedFrames",
     "Stop",
     "TmLink",
     "UnitFlag",

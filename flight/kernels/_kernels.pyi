@@ -1,7 +1,7 @@
 """Types of the extension module that build.py makes; orbitnode_kernels.h is the reference."""
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from typing import Final, Literal, final, overload
 
 class _Pointer:
@@ -95,6 +95,42 @@ class _Fields:
     """An array of `ob_field`."""
 
 @final
+class _CltuReceiver:
+    """An `ob_cltu_receiver`."""
+
+    units: int
+    broken: int
+    aborted: int
+    codeblocks: int
+    corrected: int
+    skipped: int
+    mode: int
+    randomized: int
+    open: int
+
+@final
+class _Cltus:
+    """An `ob_cltus`."""
+
+    consumed: int
+    octets: int
+
+@final
+class _TcRules:
+    """An `ob_tc_rules`."""
+
+    spacecraft_id: int
+    vcid: int
+    secured: int
+    segment_octets: int
+    number_octets: int
+    overhead_octets: int
+    associations: int
+    spi: MutableSequence[int]
+    ordered: MutableSequence[int]
+    spent: _Pointer
+
+@final
 class _CType: ...
 
 class _Ffi:
@@ -107,6 +143,12 @@ class _Ffi:
     @overload
     def new(self, cdecl: Literal["ob_sync *"]) -> _Sync: ...
     @overload
+    def new(self, cdecl: Literal["ob_cltu_receiver *"]) -> _CltuReceiver: ...
+    @overload
+    def new(self, cdecl: Literal["ob_cltus *"]) -> _Cltus: ...
+    @overload
+    def new(self, cdecl: Literal["ob_tc_rules *"]) -> _TcRules: ...
+    @overload
     def new(self, cdecl: Literal["ob_viterbi *"]) -> _Viterbi: ...
     @overload
     def new(self, cdecl: Literal["ob_link *"], init: Mapping[str, int]) -> _Link: ...
@@ -117,7 +159,10 @@ class _Ffi:
     @overload
     def new(self, cdecl: Literal["ob_field[]"], init: Sequence[Sequence[int | Sequence[int]]]) -> _Fields: ...
     def new_allocator(self, *, should_clear_after_alloc: bool) -> Callable[[_CType, int], _Pointer]: ...
-    def buffer(self, cdata: _Pointer) -> memoryview:
+    def cast(self, cdecl: _CType, value: _Pointer) -> _Pointer: ...
+    def unpack(self, cdata: _Pointer, length: int) -> list[int]: ...
+    def memmove(self, dest: _Pointer, src: bytes | bytearray | memoryview, n: int) -> None: ...
+    def buffer(self, cdata: _Pointer, size: int = -1) -> memoryview:
         """Return an object of cffi's own with the buffer protocol; `memoryview` takes it."""
     NULL: _Pointer
 
@@ -136,6 +181,17 @@ class _Lib:
     OB_SEQUENCE_TC: Final[int]
     OB_BCH_SEC: Final[int]
     OB_BCH_TED: Final[int]
+    OB_CLTU_INFORMATION_MAX: Final[int]
+    OB_TC_LOOK: Final[int]
+    OB_TC_FRAME: Final[int]
+    OB_TC_SPACECRAFT: Final[int]
+    OB_TC_VCID: Final[int]
+    OB_TC_LENGTH: Final[int]
+    OB_TC_SPI: Final[int]
+    OB_TC_REPLAY: Final[int]
+    OB_TC_COLUMN_OCTETS: Final[int]
+    OB_TC_ASSOCIATIONS_MAX: Final[int]
+    OB_TC_NUMBER_OCTETS_MAX: Final[int]
     OB_UNIT_INVERTED: Final[int]
     OB_UNIT_FLYWHEEL: Final[int]
     OB_UNIT_SLIPPED: Final[int]
@@ -213,6 +269,28 @@ class _Lib:
     def ob_find_start(self, data: bytes | _Pointer, octets: int, mode: int) -> int: ...
     def ob_decode_codeblocks(
         self, data: bytes | _Pointer, octets: int, mode: int, out: _Pointer, out_octets: int, result: _Pointer
+    ) -> int: ...
+    def ob_receive_cltus(
+        self,
+        receiver: _CltuReceiver,
+        data: bytes | _Pointer,
+        octets: int,
+        out: _Pointer,
+        out_octets: int,
+        ends: _Pointer,
+        ends_octets: int,
+        result: _Cltus,
+    ) -> int: ...
+    def ob_sift_frames(
+        self,
+        rules: _TcRules,
+        data: bytes | _Pointer,
+        octets: int,
+        ends: bytes,
+        units: int,
+        columns: _Pointer,
+        columns_octets: int,
+        frames_max: int,
     ) -> int: ...
     def ob_sync_init(self, sync: _Sync) -> int: ...
     def ob_sync_reset(self, sync: _Sync, octets: int) -> int: ...

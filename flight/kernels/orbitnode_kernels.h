@@ -117,6 +117,71 @@ typedef struct {
 int64_t ob_decode_codeblocks(const uint8_t *data, size_t octets, int32_t mode, uint8_t *out, size_t out_octets,
                              ob_codeblocks *result);
 
+/* A receiver of CLTUs: mode and randomized are set by the caller, all else begins as 0. The rules: flight/link/coding/
+ * cltu.py. */
+#define OB_CLTU_INFORMATION_MAX 1029 /* of one unit: 147 codeblocks, which a frame of 1,024 octets takes */
+
+typedef struct {
+    uint64_t units;      /* delivered */
+    uint64_t broken;     /* of them, those that another codeblock than the tail sequence ended */
+    uint64_t aborted;    /* units that were empty or too long */
+    uint64_t codeblocks; /* taken */
+    uint64_t corrected;  /* of them, those in which a bit was corrected */
+    uint64_t skipped;    /* octets that belonged to no unit */
+    uint32_t mode;       /* OB_BCH_* */
+    uint32_t randomized; /* not 0: units are derandomized, each from the start of OB_SEQUENCE_TC */
+    uint32_t open;       /* 1 between a start sequence and the end of its unit */
+    uint32_t held;       /* octets in `frames` */
+    uint8_t frames[1036]; /* of the unit that is open; one codeblock more than it may have */
+} ob_cltu_receiver;
+
+typedef struct {
+    uint64_t consumed; /* octets of `data`: give those from there on again, with what comes after them */
+    uint64_t octets;   /* of `out` that are written */
+} ob_cltus;
+
+/* Take a stretch of octets: the frames and fill of every unit that it completes, one behind the other in `out`, and
+ * where each ends there as uint32 in `ends`, in native byte order at any address. Returns the number of units. OB_E_SPACE if `out` has
+ * less than OB_CLTU_INFORMATION_MAX + octets or `ends` less than octets / 10 + 1 numbers, OB_E_LAYOUT for a receiver
+ * that cannot be or 4 GiB of octets. */
+int64_t ob_receive_cltus(ob_cltu_receiver *receiver, const uint8_t *data, size_t octets, uint8_t *out,
+                         size_t out_octets, uint8_t *ends, size_t ends_octets, ob_cltus *result);
+
+/* Telecommand frames (232.0-B-4, 4.1) as a protected link takes them (355.0-B-2), or one in clear. */
+#define OB_TC_LOOK 0       /* nothing stands against it so far */
+#define OB_TC_FRAME 1      /* length, error control or header wrong, or octets behind a frame that are too many for fill */
+#define OB_TC_SPACECRAFT 2 /* of another spacecraft */
+#define OB_TC_VCID 3       /* of another virtual channel */
+#define OB_TC_LENGTH 4     /* too short to be protected */
+#define OB_TC_SPI 5        /* of none of the associations */
+#define OB_TC_REPLAY 6     /* its number is not greater than the one that was spent last */
+
+#define OB_TC_COLUMN_OCTETS 5 /* octets of columns per frame: 4 + 1 */
+#define OB_TC_ASSOCIATIONS_MAX 4
+#define OB_TC_NUMBER_OCTETS_MAX 12
+
+typedef struct {
+    uint32_t spacecraft_id;
+    uint32_t vcid;
+    uint32_t secured;         /* 0: in clear, and what follows is not looked at */
+    uint32_t segment_octets;  /* 0 or 1: of the segment header, ahead of the security header of all but control commands */
+    uint32_t number_octets;   /* behind the SPI, 0..OB_TC_NUMBER_OCTETS_MAX */
+    uint32_t overhead_octets; /* of security header and trailer; a protected frame has more */
+    uint32_t associations;    /* 0..OB_TC_ASSOCIATIONS_MAX */
+    uint32_t spi[4];
+    uint32_t ordered[4]; /* of each: not 0 if a number must be greater than the one spent last */
+    uint8_t spent[48]; /* the number spent last of each, `number_octets` of every 12, most significant octet first */
+} ob_tc_rules;
+
+/* Look at all frames of `units` units that lie one behind the other in `data`; `ends` as of ob_receive_cltus.
+ *
+ * `columns` holds, for n = frames_max: n uint32 places of frames in `data`; n uint8 verdicts OB_TC_*. Native byte
+ * order. A frame that is OB_TC_FRAME ends its unit; what is shorter than a codeblock at the end of a unit is fill.
+ * Returns the number of frames. OB_E_SPACE if frames_max < octets / 8 + units or the columns are too short, OB_E_LAYOUT
+ * for rules or ends that cannot be, OB_E_ALIGNMENT. */
+int64_t ob_sift_frames(const ob_tc_rules *rules, const uint8_t *data, size_t octets, const uint8_t *ends, size_t units,
+                       uint8_t *columns, size_t columns_octets, size_t frames_max);
+
 /* --- Frame synchronization: the attached sync marker 1ACFFC1D (CCSDS 131.0-B-5, 9); marker.c says how it works. --- */
 
 #define OB_UNIT_INVERTED 1 /* it came with every bit inverted, and has been turned upright */

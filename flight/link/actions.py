@@ -6,8 +6,8 @@ both ends say has one name, here.
 """
 
 # Why a list of actions, and not the octets themselves: a stack may have more to say than octets, and in an order that
-# matters (ADR 0028). A lockout, a refused security association, or a number that must be stored before the unit behind
-# it leaves would each be one more action here, in its place in the list.
+# matters (ADR 0028). So a lockout, or numbers that must be stored before a unit may leave or be taken (StoreSecurity),
+# is one more action in its place in the list.
 
 from __future__ import annotations
 
@@ -41,4 +41,19 @@ class UnitRejected:
     reason: str
 
 
-LinkAction = SendUnit | PacketReceived | UnitRejected
+@dataclass(frozen=True, slots=True)
+class StoreSecurity:
+    """Store this record of keys, associations and numbers, then say so to `LinkSecurity.stored` or `store_failed`."""
+
+    content: bytes
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ControlFlood:
+    """More control commands come up than the link takes. Said once, until it has been quiet for a minute's worth."""
+
+    per_min: int
+
+
+LinkAction = SendUnit | PacketReceived | UnitRejected | StoreSecurity | ControlFlood

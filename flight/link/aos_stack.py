@@ -4,8 +4,8 @@ Down: bounded queues -> Multiplexer -> M_PDU in an AOS frame without control fie
 no COP-1 and no CLCW. Whatever is heard over it is refused and counted.
 """
 
-# There is no control field, because there is no receiver whose state it could tell. So `status` is empty and never
-# changes, and the node cannot know whether anybody listens: what went down is not known to have arrived.
+# There is no control field, because there is no receiver whose state it could tell. So there is never news to tell,
+# and the node cannot know whether anybody listens: what went down is not known to have arrived.
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from flight.link.actions import LinkAction, UnitRejected
 from flight.link.downlink_config import CARRIES_TEXT, ROLE_NAMES, DownlinkConfig
 from flight.link.link import LinkCounters
 from flight.link.role_downlink import RoleDownlink
+from flight.link.sealing import Seal
+from flight.link.security.link_security import LinkSecurity
 from flight.link.tm.aos_frame import VC_IDLE, AosFormat
 
 _VC_MAX = VC_IDLE - 1
@@ -35,22 +37,35 @@ class AosConfig(DownlinkConfig):
     vc_products: int = key(2, minimum=0, maximum=_VC_MAX, text="channel of payload products")
 
     @property
+    def data_octets(self) -> int:
+        """Room for packets in a frame, octets."""
+        return self.frame_format.data_octets
+
+    @property
     def frame_format(self) -> AosFormat:
         """The layout of a frame: with error control, without insert zone and control field."""
-        return AosFormat(self.spacecraft_id, self.frame_octets, has_ocf=False)
+        return self.sealed_format(None, self.down_overhead_octets)
+
+    def sealed_format(self, seal: Seal | None, overhead_octets: int) -> AosFormat:
+        """Return the same layout with what seals a frame, and the octets that this takes."""
+        return AosFormat(
+            self.spacecraft_id, self.frame_octets, has_ocf=False, seal=seal, overhead_octets=overhead_octets
+        )
 
 
 class AosFlightLink(RoleDownlink):
     """One simplex AOS link of the node (flight.link.link.Link)."""
 
-    status = b""
+    has_news = False
+    waiting = False
 
-    def __init__(self, config: AosConfig) -> None:
-        super().__init__(config, config.frame_format, VC_IDLE, LinkCounters(uplink_rejected={"simplex": 0}))
+    def __init__(self, config: AosConfig, security: LinkSecurity | None = None, index: int = 0) -> None:
+        counters = LinkCounters(uplink_rejected={"simplex": 0})
+        super().__init__(config, config.sealed_format, VC_IDLE, counters, security, index)
 
     def next_unit(self) -> list[LinkAction]:
-        """Return one bare or coded frame, an idle one if nothing is queued."""
-        return [self._next_unit(None)]
+        """Return one bare or coded frame, an idle one if nothing is queued, and what must be stored."""
+        return self._next_unit(lambda: None)
 
     def acquired(self) -> None:
         """Do nothing: no frame tells of a receiver."""

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,6 +16,7 @@ from typing import ClassVar
 from flight.core.config import key
 from flight.link.coding.tm_coding import CODINGS, PARITY, RANDOMIZERS, TmCoding
 from flight.link.link import Role
+from flight.link.security.suites import SUITES, Suite
 
 ROLE_NAMES = {role.name.lower(): role for role in Role}  # as a mission file has them, in order of priority
 # The largest sum of the minimum shares of playback and products: a tenth is for live telemetry at all times.
@@ -59,6 +61,12 @@ class DownlinkConfig:
     convolutional: bool = key(
         False, text="inner convolutional code, K = 7, rate 1/2, around all units: twice the channel symbols"
     )
+    downlink_security: str = key(
+        "clear",
+        choices=tuple(SUITES),
+        text="telemetry frames: `clear`, `authenticated` (AES-256-CMAC) or `encrypted` (AES-256-GCM, authenticated as "
+        "well)",
+    )
     carries: tuple[str, ...] = key(tuple(ROLE_NAMES), choices=tuple(ROLE_NAMES), text=CARRIES_TEXT)
     playback_min_frac: float = key(
         0.0, minimum=0.0, maximum=1.0, text="least share of the frames that the recorder gets while it waits"
@@ -88,6 +96,32 @@ class DownlinkConfig:
         """Octets that one frame takes on the downlink, coding included."""
         coding = self.tm_coding
         return self.frame_octets if coding is None else coding.unit_octets
+
+    @property
+    def down_suite(self) -> Suite | None:
+        """What protects the way down; None if nothing does."""
+        return SUITES[self.downlink_security]
+
+    @property
+    def up_suite(self) -> Suite | None:
+        """What protects the way up; None if nothing does, or there is none."""
+        return None
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether either way needs keys."""
+        return self.up_suite is not None or self.down_suite is not None
+
+    @property
+    def down_overhead_octets(self) -> int:
+        """Octets of a frame that its protection takes."""
+        suite = self.down_suite
+        return 0 if suite is None else suite.header_octets + suite.trailer_octets
+
+    @property
+    @abstractmethod
+    def data_octets(self) -> int:
+        """Room for packets in a frame of the way down, octets."""
 
     @property
     def channels(self) -> dict[Role, int]:

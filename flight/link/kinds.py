@@ -12,6 +12,7 @@ from typing import Any
 from flight.link.aos_stack import AosConfig, AosFlightLink
 from flight.link.downlink_config import DownlinkConfig
 from flight.link.link import Link
+from flight.link.security.link_security import LinkSecurity
 from flight.link.tm_tc_stack import FlightLink, LinkConfig
 
 
@@ -20,7 +21,7 @@ class LinkKind:
     """One row of the table. `stack` takes a config of exactly the class `config`, which no type can say here."""
 
     config: type[DownlinkConfig]
-    stack: Callable[[Any], Link]
+    stack: Callable[[Any, LinkSecurity | None, int], Link]
 
 
 LINK_KINDS: Mapping[str, LinkKind] = {
@@ -29,6 +30,10 @@ LINK_KINDS: Mapping[str, LinkKind] = {
 }
 
 
-def open_stack(config: DownlinkConfig) -> Link:
-    """Return a new node's end of a link with this config."""
-    return LINK_KINDS[config.kind].stack(config)
+def open_stack(config: DownlinkConfig, security: LinkSecurity | None = None, index: int = 0) -> Link:
+    """Return a new node's end of a link with this config, the mission's link `index` counted from 0.
+
+    `security` may be None only for a link that is clear both ways: nothing protected is ever opened without keys.
+    """
+    assert security is not None or not config.is_protected, config
+    return LINK_KINDS[config.kind].stack(config, security, index)

@@ -40,6 +40,7 @@ class LinkCounters:
     cltu_corrected: int = 0
     tc_frames: int = 0
     tc_packets: int = 0
+    control_commands: int = 0
     uplink_rejected: dict[str, int] = field(default_factory=dict)
 
 
@@ -59,11 +60,15 @@ class Link(Protocol):
         """The counters as of now; one object, brought up to date at each reading."""
 
     @property
-    def status(self) -> bytes:
-        """What every frame tells the other end about the way up; empty on a link without one.
+    def has_news(self) -> bool:
+        """Whether something changed on the way up that no frame has told yet.
 
-        The other end waits for a change of it, so a change is worth a frame of its own.
+        The other end waits for it, so it is worth a frame of its own.
         """
+
+    @property
+    def waiting(self) -> bool:
+        """Whether units that came wait for numbers to be stored. Until then no more is taken in."""
 
     def queue(self, role: Role, packet: bytes) -> bool:
         """Take one whole packet; False if its queue is full, which is counted, or the link does not carry the role."""
@@ -75,9 +80,9 @@ class Link(Protocol):
         """Return whether the next unit carries more than idle data."""
 
     def next_unit(self) -> list[LinkAction]:
-        """Return the next frame, an idle one if nothing is queued.
+        """Return the next frame as one SendUnit, an idle one if nothing is queued, and what must be stored.
 
-        It is one SendUnit, behind the actions that must be done before it leaves.
+        There is no frame if a protected link has no number for it before something is stored.
         """
 
     def acquired(self) -> None:
@@ -87,4 +92,7 @@ class Link(Protocol):
         """Forget what has half arrived: the receiver hears nothing."""
 
     def on_uplink(self, octets: bytes, now_ns: int) -> list[LinkAction]:
-        """Return what these octets from the receiver completed. They may be split in any way."""
+        """Return what these octets from the receiver completed. They may be split in any way.
+
+        Without octets, as after something was stored: go on with the units that waited.
+        """

@@ -21,7 +21,7 @@ from typing import ClassVar, Self
 from flight.core.errors import DecodeError
 from flight.kernels import crc16
 from flight.link.space_packet import HEADER_OCTETS, PACKET_OCTETS_MAX
-from flight.link.time_code import decode_cuc, encode_cuc
+from flight.link.time.time_code import decode_cuc, encode_cuc
 
 PUS_VERSION = 2
 TM_SECONDARY_OCTETS = 13

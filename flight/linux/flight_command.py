@@ -1,9 +1,9 @@
 """`orbitnode flight`: one node on this board, in real time, until SIGINT, SIGTERM or SIGHUP. Edge code."""
 
 # The order in which things begin, each for the sake of what comes after it: the output is diverted first, so that even
-# a fault in the mission cannot block on a reader. Then the mission is read, the storage is opened and locked, and the
-# watchdog starts: from here on a boot that hangs in storage or a driver is ended. Then the node is built, real-time
-# priority is asked for last, since helper threads must not inherit it, and the loop runs.
+# a fault in the mission cannot block on a reader. Then the mission and its keys are read, the storage is opened and
+# locked, and the watchdog starts: from here on a boot that hangs in storage or a driver is ended. Then the node is
+# built, real-time priority is asked for last, since helper threads must not inherit it, and the loop runs.
 #
 # It ends in the opposite order, but for the watchdog, which outlives the storage. Exit codes: 0 if a signal asked for
 # the end; 1 if the node ended itself, so that a supervisor starts it again; 70 from the watchdog; 128 + number if a
@@ -21,6 +21,7 @@ from flight.apps import boot_faults
 from flight.core.errors import OrbitnodeError
 from flight.core.executive_section import ExecutiveConfig
 from flight.core.log import FORMS, LEVELS, gap_line, node_log
+from flight.keys import mission_keys
 from flight.linux.log_sink import LogSink, diverted
 from flight.linux.platform import LinuxPlatform
 from flight.linux.realtime import apply
@@ -42,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="mission file (default: the bench mission, flown against `orbitnode sim`)")  # fmt: skip
     parser.add_argument("--storage", type=Path, metavar="DIR",
                         help="folder that the node stores its data in (default: out/flight/NODE_NAME)")  # fmt: skip
+    parser.add_argument("--keys", type=Path, metavar="FILE",
+                        help="keys of its links (default: ~/.orbitnode/NODE_NAME.keys)")  # fmt: skip
     parser.add_argument("--seed", type=int, help="seed of the node's randomness (default: from the system)")
     parser.add_argument("--log", choices=FORMS, default="console", help="format of the log (default %(default)s)")
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="lowest level shown (default %(default)s)")
@@ -71,6 +74,7 @@ def _fly(args: argparse.Namespace, sink: LogSink) -> int:
     mission = load(args.mission, check=lambda read: boot_faults(read.apps))
     name = mission.node.name
     storage = args.storage if args.storage is not None else Path("out", "flight", name)
+    keys = mission_keys(mission, args.keys)
     platform = LinuxPlatform(storage, name, args.seed)
     try:
         watchdog = None
@@ -78,9 +82,10 @@ def _fly(args: argparse.Namespace, sink: LogSink) -> int:
             watchdog = platform.start_watchdog(
                 mission.section(ExecutiveConfig).watchdog_s, partial(_log_last_words, sink)
             )
-        log = node_log(name, platform.tai_ns, sink, form=args.log, level=args.log_level)
-        sink.describe_gap = gap_line(name, platform.tai_ns, form=args.log)
-        node = build(mission, platform, log=log, log_loss=sink)
+        leap_seconds = lambda: platform.leap_seconds  # noqa: E731 - ground may send a newer table
+        log = node_log(name, platform.tai_ns, sink, form=args.log, level=args.log_level, leap_seconds=leap_seconds)
+        sink.describe_gap = gap_line(name, platform.tai_ns, form=args.log, leap_seconds=leap_seconds)
+        node = build(mission, platform, log=log, log_loss=sink, keys=keys)
         if watchdog is not None:
             watchdog.where = partial(_doing, node)
         try:

@@ -43,8 +43,8 @@ from typing import Any, TypeVar
 
 from flight.core.errors import OrbitnodeError
 from flight.core.future import Future
-from flight.core.nanoseconds import tai_from_unix
 from flight.core.platform import External
+from flight.core.utc.leap_seconds import BUILT_IN, LeapSeconds
 from flight.linux.call_limit import CallLimits
 from flight.linux.descriptors import need_descriptors
 from flight.linux.ending_signals import ending_signals
@@ -132,6 +132,8 @@ class LinuxPlatform:
         self.now_ns = time.monotonic_ns
         # Wall time, not processor time: a task that blocks keeps the others waiting just as one that computes.
         self.cpu_ns = time.monotonic_ns
+        self.leap_seconds: LeapSeconds = BUILT_IN
+        self._told: tuple[int, int] | None = None  # TAI and `now_ns` when the system's clock last said one time
         self._random = Random(seed)
         self._heap: list[tuple[int, int, _Call]] = []
         self._order = 0
@@ -162,8 +164,16 @@ class LinuxPlatform:
 
     def tai_ns(self) -> int:
         """Return nanoseconds of TAI since 1958, by the system's clock."""
-        # Not CLOCK_TAI: it equals CLOCK_REALTIME until a time daemon has told the kernel the offset.
-        return tai_from_unix(time.time_ns())
+        # Not CLOCK_TAI: it equals CLOCK_REALTIME until a time daemon has told the kernel the offset. CLOCK_REALTIME
+        # goes through the last second of a day twice if a leap second follows it. TAI goes on from the last time told
+        # before that, by the monotonic clock: it neither stands still nor goes back.
+        unix_ns, now_ns = time.time_ns(), time.monotonic_ns()
+        if self.leap_seconds.is_told_twice(unix_ns) and self._told is not None:
+            tai_ns, told_ns = self._told
+            return tai_ns + now_ns - told_ns
+        tai_ns = self.leap_seconds.tai_from_unix(unix_ns)
+        self._told = (tai_ns, now_ns)
+        return tai_ns
 
     def step_cost_ns(self, _task: str) -> int:
         """Return 0: a step takes what it takes."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flight.core.errors import OrbitnodeError
 from flight.text.plain_text import json_text
-from ground.cli.client import GroundClient, add_connection_arguments, output
+from ground.cli.api.client import GroundClient, add_connection_arguments, output
 from ground.operator import COMPLETED
 
 if TYPE_CHECKING:

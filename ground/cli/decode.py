@@ -158,7 +158,7 @@ def _progress(args: argparse.Namespace) -> Iterator[Callable[[int], None] | None
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-    from ground.cli.console import PlainConsole
+    from ground.cli.terminal.console import PlainConsole
     from ground.recording.input_files import total_octets
 
     # On the standard error and transient: what is printed stays clean for a pipe, and nothing remains of the bar.

@@ -1,4 +1,4 @@
-"""`orbitnode dictionary`: telemetry, commands, events and parameters of a mission, as XTCE or JSON. Edge code."""
+"""`orbitnode dictionary`: telemetry, commands, events and parameters of a mission, as XTCE, JSON or for Yamcs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import sys
 from pathlib import Path
 
 from flight.contract.dictionary import Dictionary
-from flight.core.errors import OrbitnodeError, reason_of
-from flight.text.plain_text import json_text
+from flight.core.errors import OrbitnodeError, UsageError, reason_of
+from flight.text.plain_text import json_text, plain
 from ground.whole_file import whole_file
 
 # The document of a node that flies is not that of today's code (ADR 0005): keep what `--json` wrote when the node was
 # built, and give it to `orbitnode ground --dictionary`. In either form the same mission always gives the same octets:
 # a difference between two files is a difference between two nodes.
 
-HELP = "write the mission's dictionary as XTCE or JSON"
+HELP = "write the mission's dictionary as XTCE or JSON, or the configuration of a Yamcs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--xtce", action="store_true", help="XTCE 1.2, for other ground systems (the default)")
     form.add_argument("--json", action="store_true", help="the dictionary document itself")
-    parser.add_argument("--mission", type=Path, metavar="FILE", help="mission file (default: the orbit mission)")
+    form.add_argument(
+        "--yamcs", type=Path, metavar="DIR", help="a folder with all that a Yamcs needs to be the ground of the node"
+    )
+    parser.add_argument("--link", default="", metavar="NAME", help="with --yamcs: its link (default: the first)")
+    parser.add_argument("--mission", type=Path, metavar="FILE",
+                        help="mission file (default: orbit.toml, with --yamcs yamcs.toml)")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of to the terminal")
 
 
@@ -33,9 +38,13 @@ def execute(args: argparse.Namespace) -> int:
     # Here and not at the top: these load most of the flight code, which a mere `--help` need not wait for.
     from flight.catalogue import dictionary_of
     from flight.mission import MISSIONS, load
-    from ground.telemetry.xtce import xtce_document
+    from ground.xtce.document import xtce_document
 
     path = MISSIONS / "orbit.toml" if args.mission is None else args.mission
+    if args.yamcs is not None:
+        return _write_yamcs(args)
+    if args.link:
+        raise UsageError("--link goes with --yamcs")
     dictionary = dictionary_of(load(path, opens_devices=False))
     # What a terminal shows has everything invisible written by its number; a file is written as it is.
     if args.out is None:
@@ -50,6 +59,29 @@ def execute(args: argparse.Namespace) -> int:
         text = xtce_document(dictionary)
     with whole_file(args.out) as stream:
         stream.write(text.encode(errors="xmlcharrefreplace"))
+    return 0
+
+
+def _write_yamcs(args: argparse.Namespace) -> int:
+    """Write the folder of a Yamcs instance and say what to do with it."""
+    from flight.mission import MISSIONS, load
+    from ground.config import GroundConfig
+    from ground.yamcs.configuration import HTTP_PORT, instance_files
+    from ground.yamcs.folder import write_instance
+    from ground.yamcs.instance import yamcs_instance
+
+    if args.out is not None:
+        raise UsageError("--out goes with --xtce and --json; --yamcs names its folder itself")
+    path = MISSIONS / "yamcs.toml" if args.mission is None else args.mission
+    mission = load(path, {"ground": GroundConfig}, opens_devices=False)
+    instance = yamcs_instance(mission, args.link)
+    write_instance(args.yamcs, instance_files(instance))
+    ports = instance.ports
+    where = f"TM on UDP {ports.listen_port}, TC to {ports.node_host}:{ports.node_port}"
+    print(plain(f"{args.yamcs}: Yamcs instance {instance.name}, {where}"))
+    print(plain(f"start Yamcs in that folder (yamcsd --etc-dir etc), then open http://127.0.0.1:{HTTP_PORT}"))
+    for note in instance.notes:
+        print(plain(f"note: {note}"), file=sys.stderr)
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flight.contract.dictionary import SEVERITIES
 from flight.text.plain_text import json_text
-from ground.cli.client import GroundClient, add_connection_arguments, output
+from ground.cli.api.client import GroundClient, add_connection_arguments, output
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -12,23 +12,35 @@ import asyncio
 import fcntl
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
 from flight.catalogue import dictionary_of, file_entities
+from flight.contract.sections import LinkSection, link_plans
 from flight.core.errors import SetupError, reason_of
 from flight.core.nanoseconds import ns
+from flight.core.utc.utc_time import date_of
+from flight.keys import keys_path, mission_keys
 from flight.link.cfdp.numbers import EPOCH_BITS
 from flight.link.cfdp.transfers import CfdpConfig
+from flight.link.security.associations import End
+from flight.link.security.link_security import LinkSecurity
+from flight.link.security.numbers import clock_number
 from flight.linux.log_sink import LogSink, diverted
-from flight.mission import MISSIONS, load
+from flight.mission import MISSIONS, Mission, load
+from flight.text.plain_text import plain
 from ground.cli.dictionary import read_dictionary
 from ground.config import GroundConfig
+from ground.leap_second_file import ground_table
+from ground.link.ground_link import GroundLink
 from ground.link.kinds import open_session
 from ground.link.mission_link import chosen_link, listened_links, udp_link
+from ground.link.security.stored_security import StoredSecurity
 from ground.products.product_store import ProductStore
+from ground.security_file import SecurityFile
 from ground.server.ground_server import GroundServer, epoch_tai_ns
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
@@ -45,6 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--link", default="", metavar="NAME", help="the [[link]] to use (default: the first)")
     parser.add_argument("--dictionary", type=Path, metavar="FILE",
                         help="decode by this dictionary (from `orbitnode dictionary --json`)")  # fmt: skip
+    parser.add_argument("--keys", type=Path, metavar="FILE",
+                        help="keys of the mission's links (default: ~/.orbitnode/NODE_NAME.keys)")  # fmt: skip
     parser.add_argument("--folder", type=Path, metavar="DIR", help="for archive and products (default: the mission's)")
 
 
@@ -82,6 +96,27 @@ def held(folder: Path) -> Iterator[None]:
         os.close(lock)
 
 
+@contextmanager
+def _security(mission: Mission, keys: Path | None) -> Iterator[StoredSecurity | None]:
+    """Give the ground's link security, with its record held for this process; None if every link is clear."""
+    ring = mission_keys(mission, keys)
+    if ring is None:
+        yield None
+        return
+    record = SecurityFile(keys_path(mission.node.name, keys))
+    try:
+        security = LinkSecurity(
+            End.GROUND, ring, link_plans(mission.links), stored=record.content, lost=record.content is None,
+            # A record that is not there, although the keys were in use, goes on from the clock as a lost one does.
+            clock_number=clock_number(epoch_tai_ns() + time.monotonic_ns()), random=os.urandom,
+        )  # fmt: skip
+        for fault in [fault for fault in (record.fault, *security.faults) if fault]:
+            print(plain(f"ground: link security: {fault}"), file=sys.stderr)
+        yield StoredSecurity(security, record.save)
+    finally:
+        record.close()
+
+
 def execute(args: argparse.Namespace) -> int:
     """Run the ground until Ctrl-C and return 0. Raises OrbitnodeError if something keeps it from running."""
     with diverted() as sink:
@@ -97,12 +132,22 @@ def _serve(args: argparse.Namespace, sink: LogSink) -> int:
     receivers = {further_section.name: udp_link(further_section) for further_section in further}
     dictionary = dictionary_of(mission) if args.dictionary is None else read_dictionary(args.dictionary)
     node_entity, entity = file_entities(mission)
+    leap_seconds = ground_table(config.leap_seconds)
+    if leap_seconds.is_old(leap_seconds.tai_from_unix(time.time_ns())):
+        print(plain(f"ground: the table of leap seconds says nothing from {date_of(leap_seconds.expires_mjd)} on: set "
+                    "ground.leap_seconds to a newer leap-seconds.list"), file=sys.stderr)  # fmt: skip
     folder = Path(config.folder) if args.folder is None else args.folder
-    with held(folder), Archive(folder / "archive.db") as archive:
+    with held(folder), Archive(folder / "archive.db") as archive, _security(mission, args.keys) as security:
+        protection = None if security is None else security.security
+
+        def session_of(own: LinkSection) -> GroundLink:
+            return open_session(own.config, protection, mission.links.index(own))
+
         station = GroundStation(
             dictionary,
-            open_session(section.config),
-            epoch_tai_ns=epoch_tai_ns(),
+            session_of(section),
+            epoch_tai_ns=epoch_tai_ns(leap_seconds),
+            leap_seconds=leap_seconds,
             archive=archive.enter(dictionary),
             products=ProductStore(folder / "products", CfdpConfig(entity=entity)),
             command_timeout_s=config.command_timeout_s,
@@ -112,7 +157,8 @@ def _serve(args: argparse.Namespace, sink: LogSink) -> int:
             node_entity=node_entity,
             # Not seeded: no two grounds may begin with the same numbers (ADR 0018).
             epoch=Random().getrandbits(EPOCH_BITS),
-            further_links={further_section.name: open_session(further_section.config) for further_section in further},
+            further_links={further_section.name: session_of(further_section) for further_section in further},
+            security=security,
         )
         asyncio.run(GroundServer(station, archive, config, link, sink, receivers).run())
     print("ground: stopped, the archive is safe", file=sys.stderr)

@@ -16,7 +16,7 @@ from flight.core.errors import OrbitnodeError, reason_of
 from flight.core.toml_lines import TomlLines, read_toml
 from flight.text.plain_text import json_text, plain
 from flight.text.plural import plural
-from ground.cli.client import GroundClient, add_connection_arguments, age, output
+from ground.cli.api.client import GroundClient, add_connection_arguments, age, output
 from ground.cli.cmd import command
 from ground.cli.dictionary import read_dictionary
 from ground.operator import COMPLETED

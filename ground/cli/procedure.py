@@ -11,9 +11,9 @@ from typing import TextIO, cast
 from flight.core.errors import OrbitnodeError
 from flight.linux.ending_signals import interrupted_by_ending_signals
 from flight.text.plain_stream import PlainStream
-from ground.cli.api_operator import ApiOperator
-from ground.cli.client import add_connection_arguments
-from ground.cli.step_lines import JsonLines, LastingLines, PlainLines
+from ground.cli.api.api_operator import ApiOperator
+from ground.cli.api.client import add_connection_arguments
+from ground.cli.terminal.step_lines import JsonLines, LastingLines, PlainLines
 from ground.procedures.procedure import Procedure, load_file, run_to_end
 from ground.procedures.steps import ReportingOperator
 

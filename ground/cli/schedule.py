@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from flight.text.plain_text import json_text
-from ground.cli.client import GroundClient, add_connection_arguments, output
+from ground.cli.api.client import GroundClient, add_connection_arguments, output
 from ground.cli.cmd import report_rows
 from ground.operator import COMPLETED
 

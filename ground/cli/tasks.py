@@ -18,7 +18,7 @@ from typing import Any
 from flight.core.errors import OrbitnodeError
 from flight.text.plain_text import CLEAR_SCREEN, json_text, plain
 from flight.text.plural import counted, plural
-from ground.cli.client import GroundClient, pace
+from ground.cli.api.client import GroundClient, pace
 from ground.operator import COMPLETED
 
 COMMAND, REPORT = "report_tasks", "task_report"
@@ -148,7 +148,7 @@ def _shower(args: argparse.Namespace) -> Callable[[list[dict[str, Any]]], None]:
         return lambda tasks: _print_lines(histogram(tasks[0]), clear=sys.stdout.isatty() and not args.once)
     # A board has no rich, and the same command may be run there.
     try:
-        from ground.cli.console import PlainConsole
+        from ground.cli.terminal.console import PlainConsole
     except ImportError:
         return lambda tasks: _print_lines(_aligned(rows(tasks)))
     console = PlainConsole()

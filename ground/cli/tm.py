@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from flight.text.plain_text import json_text
 from ground.cli import tasks
-from ground.cli.client import GroundClient, add_connection_arguments, age, output
+from ground.cli.api.client import GroundClient, add_connection_arguments, age, output
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -70,7 +70,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _notice(text: str) -> None:
-    from ground.cli.console import PlainConsole
+    from ground.cli.terminal.console import PlainConsole
 
     PlainConsole(stderr=True).print(text, soft_wrap=True)
 

@@ -30,6 +30,7 @@ from flight.contract.dictionary import Command, Dictionary, Setting
 from flight.contract.fields import Field, FieldError, Plain, Refers, Row, Value
 from flight.contract.parameter_table import admit, check_together
 from flight.core.errors import OrbitnodeError
+from flight.core.utc.leap_seconds import BUILT_IN, LeapSeconds
 from flight.link.pus import ACK_ACCEPTANCE, ACK_COMPLETION, ACK_START, PusTc, RequestId
 from flight.link.sequence_count_ranges import GROUND_SEQ_COUNTS
 from ground.commands.names import choices, event_id, event_number, hk_parameter, structure_id
@@ -61,11 +62,16 @@ class EncodedCommand:
 class CommandEncoder:
     """Builds PUS telecommands of one ground (`source`) for one node; keeps a sequence count per APID.
 
-    first_seq: per APID the count of the first command; 0 if it is not there.
+    first_seq: per APID the count of the first command; 0 if it is not there. leap_seconds: for arguments that are
+    times, which people write in UTC.
     """
 
-    def __init__(self, dictionary: Dictionary, *, source: int = 0, first_seq: Mapping[int, int] | None = None) -> None:
+    def __init__(
+        self, dictionary: Dictionary, *, source: int = 0, first_seq: Mapping[int, int] | None = None,
+        leap_seconds: LeapSeconds = BUILT_IN,
+    ) -> None:  # fmt: skip
         self.dictionary = dictionary
+        self._leap_seconds = leap_seconds
         self._settings: dict[object, Setting] = {s.number: s for s in dictionary.settings}
         self._source = source
         self._seq: dict[int, int] = dict(first_seq or {})
@@ -191,7 +197,7 @@ class CommandEncoder:
         if value.isdecimal() and len(value) <= _DIGITS_MAX:
             return int(value)
         if field.type == "time":
-            return utc_tai_ns(value)
+            return utc_tai_ns(value, self._leap_seconds)
         if field.refers == Refers.SETTING:
             return self._named_setting(value).number
         if field.refers == Refers.STRUCTURE:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import OrbitnodeError
+from flight.core.utc.leap_seconds import LeapSeconds
 from ground.changes import Change, Listeners
 from ground.commands.commanding import CommandEncoder, first_counts
 from ground.commands.recall import Recall
@@ -36,12 +37,14 @@ class CommandDesk:
 
     def __init__(
         self, dictionary: Dictionary, writer: ArchiveWriter, listeners: Listeners, *, timeout_s: float, epoch: int,
-        epoch_tai_ns: int, onboard_ns: Callable[[int], int | None], realtime: list[int],
+        epoch_tai_ns: int, onboard_ns: Callable[[int], int | None], realtime: list[int], leap_seconds: LeapSeconds,
     ) -> None:  # fmt: skip
         """realtime: virtual channels that carry what the node made just now."""
         archive = writer.archive
         known = archive.next_seqs() if archive else {}
-        self.encoder = CommandEncoder(dictionary, first_seq=first_counts(dictionary, epoch, known))
+        self.encoder = CommandEncoder(
+            dictionary, first_seq=first_counts(dictionary, epoch, known), leap_seconds=leap_seconds
+        )
         self.tracker = CommandTracker(
             dictionary.failures, timeout_s=timeout_s, first_number=archive.last_command() + 1 if archive else 1,
             durable=frozenset(c.name for c in dictionary.commands if c.durable), onboard_ns=onboard_ns,

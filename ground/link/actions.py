@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flight.link.actions import PacketReceived, UnitRejected
+from flight.link.actions import PacketReceived, StoreSecurity, UnitRejected
 from flight.link.tm.extract import PacketFrame
 
 
@@ -82,5 +82,5 @@ class Alert:
 
 Action = (
     SendCltu | FrameReceived | PacketReceived | FrameGap | UnitRejected | Restarted | Acknowledged | Rejected | Lost
-    | Alert
+    | Alert | StoreSecurity
 )  # fmt: skip

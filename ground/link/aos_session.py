@@ -21,6 +21,8 @@ count has 24 bits and there is no master count, so a channel's own count must te
 from __future__ import annotations
 
 from flight.link.aos_stack import AosConfig
+from flight.link.security.link_security import LinkSecurity, SecurityError
+from flight.link.tc.directives import Directive, FopRefusal
 from flight.link.tm.aos_frame import VC_COUNTS, VC_IDLE, AosFrame
 from flight.link.tm.extract import VcExtractor
 from flight.link.tm.tm_frame import FrameError
@@ -43,10 +45,11 @@ class AosSession(FrameReceiver):
     refusal = REFUSAL
     waiting = 0
     command_queue = 0
+    room_octets = 0
     next_time_ns: int | None = None
 
-    def __init__(self, config: AosConfig) -> None:
-        super().__init__(config, VC_IDLE)
+    def __init__(self, config: AosConfig, security: LinkSecurity | None = None, index: int = 0) -> None:
+        super().__init__(config, VC_IDLE, security, index)
         self.config = config
         self.extractors = {vcid: VcExtractor(VC_COUNTS) for vcid in self.vcids}
         self._format = config.frame_format
@@ -56,8 +59,8 @@ class AosSession(FrameReceiver):
 
     def _on_frame(self, raw: bytes, now_ns: int, actions: list[Action]) -> None:
         try:
-            frame = AosFrame.decode(raw, self._format)
-        except FrameError as error:
+            frame = AosFrame.decode(raw, self._format, self._unseal)
+        except (FrameError, SecurityError) as error:
             self._reject_frame(error.reason, actions)
             return
         extractor = self.extractors.get(frame.vcid)
@@ -71,6 +74,10 @@ class AosSession(FrameReceiver):
             if extractor.gap(frame) > VC_COUNTS // 2:  # ahead by more than half is behind
                 self._on_restart(actions)
             self._accept(frame, raw, extractor, now_ns, actions)
+
+    def _spacecraft_of(self, header: bytes) -> int:
+        first, signalling = header[0] << 8 | header[1], header[5]
+        return (signalling >> 4 & 3) << 8 | first >> 6 & 0xFF
 
     def _is_late(self, frame: AosFrame, extractor: VcExtractor, now_ns: int) -> bool:
         last_ns = self._last_frame_ns.get(frame.vcid)
@@ -110,6 +117,18 @@ class AosSession(FrameReceiver):
     def initiate(self, _now_ns: int) -> list[Action]:
         """Refuse it: there is no AD service to bring up."""
         return [Alert(REFUSAL)]
+
+    def direct(self, _directive: Directive, _now_ns: int) -> list[Action]:
+        """Refuse it: there is no AD service."""
+        raise FopRefusal(REFUSAL)
+
+    def auto(self, _now_ns: int) -> list[Action]:
+        """Refuse it: there is no AD service."""
+        raise FopRefusal(REFUSAL)
+
+    def status(self, _now_ns: int) -> dict[str, object]:
+        """Return nothing: there is no way up."""
+        return {}
 
     def resume(self, _now_ns: int) -> list[Action]:
         """Do nothing: frames are taken whenever they come."""

@@ -8,19 +8,26 @@ taken.
 # the decoder finds the units. Bare frames have no marker, so a call brings whole ones, such as a datagram; octets that
 # are not a multiple of the length are refused together, because nothing tells which of them begin a frame.
 #
+# On a protected link a frame is unsealed as it is decoded (ADR 0039). A frame of ours that passes is spent. One whose
+# number is not yet covered by what stands on storage waits, and all behind it, until `on_stored`.
+#
 # The order of the actions of a frame is part of the contract: first that it came, then what is missing before it, then
 # its packets. So the caller hears of a gap before the packets behind it.
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterable, Sequence
 
+from flight.core.errors import DecodeError
 from flight.link.actions import PacketReceived, UnitRejected
 from flight.link.coding.tm_coding import CodeblockBatch, TmDecoder
 from flight.link.downlink_config import DownlinkConfig
 from flight.link.link import Role
+from flight.link.security.link_security import LinkSecurity
 from flight.link.tm.extract import PacketFrame
+from flight.link.tm.tm_frame import FrameError
 from ground.link.actions import Action, FrameGap, FrameReceived
 from ground.link.ground_link import SessionCounters
 
@@ -28,16 +35,27 @@ from ground.link.ground_link import SessionCounters
 _RawFrame = tuple[bytes, str]
 
 
+class NumberWaits(DecodeError):
+    """The frame's number is not yet covered by what stands on storage: the frame is to be looked at again."""
+
+
 class FrameReceiver(ABC):
     """The base of the sessions in ground.link.kinds. Each adds its `_on_frame`, and its way up."""
 
-    def __init__(self, config: DownlinkConfig, vc_idle: int) -> None:
+    def __init__(
+        self, config: DownlinkConfig, vc_idle: int, security: LinkSecurity | None = None, index: int = 0
+    ) -> None:
         self.counters = SessionCounters()
         self.vcids = (*config.channels.values(), vc_idle)
         self.decoder = TmDecoder(config.tm_coding) if config.tm_coding is not None else None
         self._roles = {vcid: role for role, vcid in config.channels.items()}
         self._vc_idle = vc_idle
         self._raw_octets = config.frame_octets
+        self._spacecraft_id = config.spacecraft_id
+        self._security = security
+        self._index = index
+        self._unseal = self._opened if security is not None and config.down_suite is not None else None
+        self._pending: deque[_RawFrame] = deque()
 
     def role_of(self, vcid: int) -> Role | None:
         """Return what this virtual channel carries, None for idle frames."""
@@ -50,9 +68,38 @@ class FrameReceiver(ABC):
         self._on_frames(frames, now_ns, actions)
         return actions
 
+    def on_stored(self, now_ns: int) -> list[Action]:
+        """Go on with what waited for numbers to be stored."""
+        actions: list[Action] = []
+        self._on_frames((), now_ns, actions)
+        return actions
+
     @abstractmethod
     def _on_frame(self, raw: bytes, now_ns: int, actions: list[Action]) -> None:
-        """Look into a frame's octets: enter it, or reject it."""
+        """Look into a frame's octets: enter it, or reject it. Raises NumberWaits."""
+
+    @abstractmethod
+    def _spacecraft_of(self, header: bytes) -> int:
+        """Return the spacecraft id in a frame's primary header."""
+
+    def _opened(self, header: bytes, body: bytes) -> bytes:
+        """Return the data of a protected frame. Raises FrameError, SecurityError or NumberWaits."""
+        security, index = self._security, self._index
+        assert security is not None
+        # Before the check: a frame of another spacecraft does not mean that somebody forges ours.
+        if self._spacecraft_of(header) != self._spacecraft_id:
+            raise FrameError("spacecraft", "frame of another spacecraft")
+        checked = security.check(index, header, body)
+        if checked.waits:
+            raise NumberWaits("the frame's number is not stored yet")
+        security.commit(index, checked)
+        return checked.data
+
+    def _store(self, actions: list[Action]) -> None:
+        """Add what must be stored by now to `actions`."""
+        content = None if self._security is None else self._security.to_store()
+        if content is not None:
+            actions.append(content)
 
     def _finish(self, now_ns: int, actions: list[Action]) -> None:
         """Take units that only waited for octets that might follow; forget one that is half received."""
@@ -79,11 +126,19 @@ class FrameReceiver(ABC):
         actions.append(UnitRejected(reason))
 
     def _on_frames(self, frames: Iterable[_RawFrame], now_ns: int, actions: list[Action]) -> None:
-        for raw, reason in frames:
+        pending = self._pending
+        pending.extend(frames)
+        while pending:
+            raw, reason = pending[0]
             if reason:
                 self._reject_frame(reason, actions)
             else:
-                self._on_frame(raw, now_ns, actions)
+                try:
+                    self._on_frame(raw, now_ns, actions)
+                except NumberWaits:
+                    break
+            pending.popleft()
+        self._store(actions)
 
     def _cut(self, octets: bytes) -> Iterable[_RawFrame]:
         size = self._raw_octets

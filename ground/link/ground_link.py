@@ -18,6 +18,8 @@ from flight.core.nanoseconds import NS
 from flight.link.coding.tm_coding import TmDecoder
 from flight.link.downlink_config import DownlinkConfig
 from flight.link.link import Role
+from flight.link.security.link_security import REASONS as SECURITY_REASONS
+from flight.link.tc.directives import Directive
 from ground.link.actions import Action
 
 # A frame that is at most this many behind the newest, and comes this soon after it, is late or repeated. Else its count
@@ -37,7 +39,10 @@ class Service(Enum):
 
 @dataclass(slots=True)
 class SessionCounters:
-    """Counted since the session was made. `frames_rejected` is by reason, `frames_missed` sums gaps of all channels."""
+    """Counted since the session was made. `frames_rejected` is by reason, `frames_missed` sums gaps of all channels.
+
+    `reports` are frame security reports that said something new.
+    """
 
     frames: int = 0
     idle_frames: int = 0
@@ -46,6 +51,8 @@ class SessionCounters:
     packets: int = 0
     clcws: int = 0
     clcws_invalid: int = 0
+    reports: int = 0
+    reports_invalid: int = 0
     cltus: int = 0
     retransmissions: int = 0
     bypass: int = 0
@@ -56,7 +63,11 @@ class SessionCounters:
     alerts: int = 0
     frames_rejected: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(
-            ("length", "uncorrectable", "crc", "version", "status", "pointer", "spacecraft", "vcid", "repeated"), 0
+            (
+                *("length", "uncorrectable", "crc", "version", "status", "pointer", "spacecraft", "vcid", "repeated"),
+                *(reason for reason in SECURITY_REASONS if reason != "length"),
+            ),
+            0,
         )
     )
 
@@ -95,6 +106,10 @@ class GroundLink(Protocol):
         """How many may be `waiting` at most."""
 
     @property
+    def room_octets(self) -> int:
+        """Octets of a telecommand packet that fit one frame, 0 if there is no way up."""
+
+    @property
     def next_time_ns(self) -> int | None:
         """When `on_time` wants to be called, None if there is nothing to wait for."""
 
@@ -103,6 +118,9 @@ class GroundLink(Protocol):
 
     def on_downlink(self, octets: bytes, now_ns: int) -> list[Action]:
         """Take octets from the radio: one or more whole frames if they go bare, any stretch of the stream if coded."""
+
+    def on_stored(self, now_ns: int) -> list[Action]:
+        """Go on with what waited for numbers to be stored (StoreSecurity)."""
 
     def on_time(self, now_ns: int) -> list[Action]:
         """Let the timers that are due run out."""
@@ -117,10 +135,22 @@ class GroundLink(Protocol):
         """Give this one command up. It is Rejected at once, with `reason`, if it was never sent."""
 
     def initiate(self, now_ns: int) -> list[Action]:
-        """Bring the AD service up, as an operator asks for it."""
+        """Bring the AD service up, unless an operator leads it by hand."""
+
+    def direct(self, directive: Directive, now_ns: int) -> list[Action]:
+        """Do an operator's directive by hand; raises FopRefusal if it is refused."""
+
+    def auto(self, now_ns: int) -> list[Action]:
+        """End what an operator has begun by hand, and bring the AD service up."""
+
+    def status(self, now_ns: int) -> dict[str, object]:
+        """Return what an operator sees of the way up, as plain values; empty if there is none."""
 
     def resume(self, now_ns: int) -> list[Action]:
-        """Begin a contact: send what can be sent."""
+        """Begin a contact: send what can be sent, unless an operator leads the link by hand."""
 
     def reset(self, now_ns: int) -> list[Action]:
-        """End a contact: timers stop, a unit half received is forgotten, every command stays."""
+        """End a contact: a unit half received is forgotten, every command stays.
+
+        Timers stop, unless an operator leads the link by hand.
+        """

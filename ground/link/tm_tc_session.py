@@ -22,7 +22,9 @@ from __future__ import annotations
 
 from collections import deque
 
+from flight.link.security.link_security import LinkSecurity, SecurityError
 from flight.link.tc.clcw import Clcw
+from flight.link.tc.directives import Directive
 from flight.link.tm.extract import PacketExtractor, counts_from_zero
 from flight.link.tm.tm_frame import FrameError, TmFrame
 from flight.link.tm_tc_stack import LinkConfig
@@ -37,23 +39,23 @@ class GroundSession(FrameReceiver):
 
     refusal = ""
 
-    def __init__(self, config: LinkConfig) -> None:
-        super().__init__(config, config.vc_idle)
+    def __init__(self, config: LinkConfig, security: LinkSecurity | None = None, index: int = 0) -> None:
+        super().__init__(config, config.vc_idle, security, index)
         self.config = config
         self.extractor = PacketExtractor()
         self._last_master: int | None = None
         self._last_frame_ns = 0
         self._recent: deque[bytes] = deque(maxlen=LATE_FRAMES_MAX)
         self._late: tuple[TmFrame, bytes] | None = None
-        self._ad = AdService(config, self.counters)
+        self._ad = AdService(config, self.counters, security, index)
 
     # Down
 
     def _on_frame(self, raw: bytes, now_ns: int, actions: list[Action]) -> None:
         config = self.config
         try:
-            frame = TmFrame.decode(raw, config.frame_octets)
-        except FrameError as error:
+            frame = TmFrame.decode(raw, config.frame_octets, unseal=self._unseal)
+        except (FrameError, SecurityError) as error:
             self._reject_frame(error.reason, actions)
             return
         if frame.spacecraft_id != config.spacecraft_id:
@@ -70,6 +72,9 @@ class GroundSession(FrameReceiver):
         if self.extractor.is_restart(frame):
             self._on_restart(now_ns, actions)
         self._accept(frame, raw, now_ns, actions)
+
+    def _spacecraft_of(self, header: bytes) -> int:
+        return (header[0] & 0x3F) << 4 | header[1] >> 4
 
     def _accept(self, frame: TmFrame, raw: bytes, now_ns: int, actions: list[Action]) -> None:
         self._last_master, self._last_frame_ns = frame.master_count, now_ns
@@ -132,6 +137,17 @@ class GroundSession(FrameReceiver):
         """How many commands may be `waiting` at most."""
         return self.config.command_queue
 
+    def on_stored(self, now_ns: int) -> list[Action]:
+        """Go on with the frames that waited for numbers to be stored, on the way up and down."""
+        actions: list[Action] = []
+        self._ad.on_stored(now_ns, actions)
+        return actions + super().on_stored(now_ns)
+
+    @property
+    def room_octets(self) -> int:
+        """Octets of a telecommand packet that fit one frame."""
+        return self._ad.room_octets
+
     def on_time(self, now_ns: int) -> list[Action]:
         """Let T1 run out if it is due."""
         return self._ad.on_time(now_ns)
@@ -152,12 +168,24 @@ class GroundSession(FrameReceiver):
         """Bring the AD service up with the next CLCW (AdService.initiate)."""
         return self._ad.initiate(now_ns)
 
+    def direct(self, directive: Directive, now_ns: int) -> list[Action]:
+        """Do an operator's directive (AdService.direct); raises FopRefusal if it is refused."""
+        return self._ad.direct(directive, now_ns)
+
+    def auto(self, now_ns: int) -> list[Action]:
+        """End what an operator has begun by hand, and bring the AD service up (AdService.auto)."""
+        return self._ad.auto(now_ns)
+
+    def status(self, now_ns: int) -> dict[str, object]:
+        """Return what an operator sees of the way up (ground.link.cop1.link_status)."""
+        return self._ad.status(now_ns).document()
+
     def resume(self, now_ns: int) -> list[Action]:
         """Begin a pass: the AD service comes up with the first CLCW, and the commands that stayed go on."""
         return self._ad.initiate(now_ns)
 
     def reset(self, now_ns: int) -> list[Action]:
-        """End the pass: timers stop, every command stays.
+        """End the pass: timers stop (AdService.reset), every command stays.
 
         A unit that only waited for the next is taken, one that is half received is forgotten.
         """

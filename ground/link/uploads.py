@@ -38,14 +38,13 @@ from flight.link.cfdp.pdu import HEADER_OCTETS as PDU_HEADER_OCTETS
 from flight.link.cfdp.pdu import OFFSET_OCTETS
 from flight.link.cfdp.transfers import CfdpSender
 from flight.link.space_packet import HEADER_OCTETS, SpacePacket
-from flight.link.tc.tc_frame import DATA_OCTETS_MAX
 from ground.operator import COMPLETED, FAILED
 from ground.products.names import safe_name
 
 UNCONFIRMED = "unconfirmed"
 RECEIVED, GIVEN_UP, IGNORED = "upload_received", "upload_failed", "upload_ignored"  # events of the node
 
-SEGMENT_OCTETS = DATA_OCTETS_MAX - HEADER_OCTETS - PDU_HEADER_OCTETS - OFFSET_OCTETS  # one PDU fills one TC frame
+_PDU_OCTETS = HEADER_OCTETS + PDU_HEADER_OCTETS + OFFSET_OCTETS  # of a packet beside the file's own
 WAITING_MAX = 8
 OCTETS_MAX = 16_000_000
 SENT_MAX = 64  # files that are remembered after they were sent, for what the node will say of them
@@ -97,13 +96,15 @@ class Upload:
 class Uploads:
     """Files in order, one in transfer at a time. entity and node_entity: CFDP entities of the two ends.
 
+    room_octets: of a packet, so that one PDU fills one telecommand frame.
     confirms: the node has the events that tell what became of a file. Without them a file is never more than
     unconfirmed. `sent` and `failed` count transfers, `completed` those that the node has confirmed.
     """
 
     def __init__(
-        self, apid: int, entity: int, node_entity: int, numbers: TransactionNumbers, *, confirms: bool = False
-    ) -> None:
+        self, apid: int, entity: int, node_entity: int, numbers: TransactionNumbers, room_octets: int, *,
+        confirms: bool = False,
+    ) -> None:  # fmt: skip
         self.sent = 0
         self.failed = 0
         self.completed = 0
@@ -111,6 +112,7 @@ class Uploads:
         self._entity = entity
         self._node_entity = node_entity
         self._numbers = numbers
+        self._segment_octets = room_octets - _PDU_OCTETS
         self._confirms = confirms
         self._queue: deque[Upload] = deque()
         self._sent: deque[Upload] = deque()  # the newest, with and without an outcome
@@ -125,7 +127,7 @@ class Uploads:
         if not name or name != safe_name(name):
             raise OrbitnodeError(f"{name!r} cannot be the name of a file on board, {safe_name(name)!r} can")
         number = self._numbers.take()
-        sender = CfdpSender(self._entity, self._node_entity, number, name, octets, SEGMENT_OCTETS)
+        sender = CfdpSender(self._entity, self._node_entity, number, name, octets, self._segment_octets)
         timeout_ns = ns(timeout_s)
         upload = Upload(number, name, sender, timeout_ns, now_ns + timeout_ns)
         self._queue.append(upload)

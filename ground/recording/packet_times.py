@@ -31,16 +31,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.core.nanoseconds import NS, tai_from_unix
+from flight.core.nanoseconds import NS
+from flight.core.utc.utc_time import MJD_OF_TAI, MJD_OF_UNIX
+from flight.link.time.cds import Cds, Finer
+from flight.link.time.cuc import Cuc
 from ground.recording.packet_batch import PacketBatch
+from ground.recording.tai_instants import posix_from_tai
 
 _HEADER_OCTETS = 6
 _LOOK_OCTETS = 9  # the longest code: P-field, 16 + 32 + 16 bits
 _PACKETS_MIN = 3  # fewer could fit by chance
 _SECONDARY = 4  # bit of PacketBatch.flags
 _DAY_S = 86_400
-_DAYS_TO_1970 = (tai_from_unix(0) // NS) // _DAY_S  # of the level 1 epoch, whole days
-_TAI_AT_1970_NS = tai_from_unix(0)
+_DAYS_TO_1970 = MJD_OF_UNIX - MJD_OF_TAI  # from the epoch of level 1
 _FROM_NS, _TO_NS = 631_152_000 * NS, 4_102_444_800 * NS  # 1990, 2100
 _BACK_NS = 60 * NS  # how far packets of one APID may be out of order
 
@@ -74,7 +77,8 @@ def _cds(octets: _Octets, at: int, fine: bool) -> tuple[_Octets, NDArray[np.bool
 
 def _cds_with_p_field(octets: _Octets, fine: bool) -> tuple[_Octets, NDArray[np.bool_]]:
     instants, fits = _cds(octets, 1, fine)
-    return instants, fits & (octets[:, 0] == (0x41 if fine else 0x40))  # epoch 1958, 16-bit days; us or none
+    form = Cds(finer=Finer.MICROSECONDS) if fine else Cds()
+    return instants, fits & (octets[:, 0] == form.p_field[0])
 
 
 def _cuc(octets: _Octets) -> tuple[_Octets, NDArray[np.bool_]]:
@@ -83,8 +87,8 @@ def _cuc(octets: _Octets) -> tuple[_Octets, NDArray[np.bool_]]:
     # Three octets are always read; those that are not of the fraction are shifted out.
     ticks = _number(octets, 5, 3) >> 8 * (3 - fraction)
     # CUC of level 1 counts TAI, so leap seconds come off; CDS above counts UTC days and needs none.
-    instants = seconds * NS + (ticks * NS >> 8 * fraction) - _TAI_AT_1970_NS
-    return instants, (octets[:, 0] & 0xFC) == 0x1C  # 1958, four octets of seconds
+    instants = posix_from_tai(seconds * NS + (ticks * NS >> 8 * fraction))
+    return instants, (octets[:, 0] & 0xFC) == Cuc(fraction_octets=0).p_field[0]  # 1958, four octets of seconds
 
 
 _FORMATS: dict[str, Callable[[_Octets], tuple[_Octets, NDArray[np.bool_]]]] = {

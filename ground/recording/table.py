@@ -32,16 +32,17 @@ class ColumnKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TimeScale:
-    """How a whole number tells a time: `tick_s` seconds per tick, tick 0 at `zero_posix_ns` ns of POSIX time.
+    """How a whole number tells a time: `tick_s` seconds per tick, tick 0 at `zero_ns`.
 
-    POSIX time is UTC without leap seconds. A TAI epoch is therefore shifted by today's TAI - UTC, 37 s: right for times
-    since 2017.
+    zero_ns: ns of POSIX time since 1970, which counts no leap seconds; or, if `is_tai`, ns of TAI since 1958, which
+    counts them all. Times of TAI become POSIX time by the table of leap seconds (tai_instants.py).
     """
 
     # tick_s is a fraction because ticks such as 2**-16 s, times ns, are not whole numbers, and floats lose nanoseconds.
 
     tick_s: Fraction
-    zero_posix_ns: int
+    zero_ns: int
+    is_tai: bool = False
 
 
 @dataclass(frozen=True, slots=True)

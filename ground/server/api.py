@@ -20,15 +20,23 @@ if a request of it is under way; the command or file that it sent goes on.
     {"do": "upload", "name": ..., "octets": "4f50...", "timeout_s": 30}
                                                   -> a line for what has arrived, then the outcome: "completed" if
                                                      the node said so, else "failed" or "unconfirmed", with a reason
+    {"do": "link", "action": "status"}            -> the command link: FOP-1, queues, newest CLCW
+    {"do": "link", "action": "auto" | "initiate-clcw" | "set-window" ..., "value": 5}
+                                                  -> the same after it was done; ground/link/cop1/by_hand.py has all
     {"do": "parameters"}                          -> the settings of the dictionary with their newest values
     {"do": "latest", "name": "power"}             -> newest values of that structure, parameter, or all
     {"do": "events", "limit": 50, "severity": ""} -> newest events, oldest first
+    {"do": "procedure", "octets": "0100..."}      -> what the ground's own end made of this procedure of 355.1
+    {"do": "send_over", "spi": 2}                 -> whether telecommands go over this association from now on
+    {"do": "leap_seconds"}                        -> the ground's table: rows of [MJD, TAI - UTC from then on], and
+                                                     expires_mjd; old: whether that day has come
     {"do": "follow", "what": "packets" | "events", "name": ""} -> lines until the client sends anything or goes
 
 An operator's session, one per connection, does what ground.operator.Operator says. Packets are kept for it from its
 beginning on, and from each of its commands on.
 
     {"do": "operate"}                             -> the ground's timeline (now_s) and the same instant in UTC (time)
+                                                     and TAI (tai_ns), with leap_seconds as below
     {"do": "send", "name": ..., "arguments": {...}, "raw": false}
                                                   -> the record, once it has ended
     {"do": "wait_for", "name": "power", "timeout_s": 20}
@@ -67,6 +75,8 @@ from flight.core.errors import OrbitnodeError
 from flight.linux.log_sink import LogSink
 from ground.changes import Change, Packet
 from ground.config import GroundConfig
+from ground.link.cop1.by_hand import STATUS
+from ground.link.security.key_rotation import Answer
 from ground.server.api_token import ApiToken
 from ground.server.command_answers import Transmit, command, command_list, listening, upload
 from ground.server.connection import ApiCounters, Connection
@@ -188,6 +198,25 @@ async def _next_line(client: Connection) -> bytes:
         raise NotARequest(f"a request is one line of at most {LINE_OCTETS_MAX} octets") from None
 
 
+def _octets(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise OrbitnodeError("octets should be hexadecimal digits, two for each") from None
+
+
+def _on_security(station: GroundStation, request: dict[str, Any]) -> Answer:
+    if station.security is None:
+        raise OrbitnodeError("no link of this mission is protected")
+    if request["do"] == "send_over":
+        return station.security.choose(request.get("spi", 0))
+    return station.security.execute(_octets(request.get("octets", "")))
+
+
+def _outcome(answer: Answer) -> dict[str, Any]:
+    return {"reply": answer.reply.hex(), "refused": answer.refused, "text": answer.text}
+
+
 class ClientSession:
     """Answers one client's requests, one after the other."""
 
@@ -259,10 +288,24 @@ class ClientSession:
                 return {"values": values}
             case "events":
                 return {"events": events(station, request.get("severity", ""), request.get("limit", 50))}
+            case "procedure" | "send_over":
+                return _outcome(_on_security(station, request))
+            case "link":
+                return {"link": self._lead(request, now_ns)}
             case "parameters":
                 return {"parameters": parameters(station, now_ns)}
+            case "leap_seconds":
+                table = station.leap_seconds
+                return {**table.document(), "old": table.is_old(station.tai_ns(now_ns))}
             case other:
                 raise OrbitnodeError(f"unknown request {other!r}")
+
+    def _lead(self, request: dict[str, Any], now_ns: int) -> dict[str, object]:
+        """Do what an operator asks of the command link, and return how it is. Raises OrbitnodeError."""
+        station, action = self._station, request.get("action", STATUS)
+        if action != STATUS:
+            self._services.transmit(station.lead(action, request.get("value"), now_ns))
+        return {"contact": station.in_contact, **station.session.status(now_ns)}
 
     @property
     def _config(self) -> GroundConfig:

@@ -18,7 +18,7 @@ from typing import Any
 
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import OrbitnodeError
-from flight.core.nanoseconds import NS, utc_text
+from flight.core.nanoseconds import NS
 from ground.changes import Change, Packet
 from ground.commands.commanding import describe_field, find_command, parse_arguments
 from ground.commands.release_time import release_tai_ns
@@ -58,7 +58,7 @@ async def command(station: GroundStation, transmit: Transmit, request: dict[str,
         elif change is Change.PACKET and isinstance(what, Packet) and what.decoded is not None:
             packet = what.decoded
             if record is not None and packet.kind == REPORT and packet.service not in _NO_ANSWERS:
-                for values in report_rows(station.dictionary, packet):
+                for values in report_rows(station, packet):
                     client.offer({"report": packet.name, "values": values})
 
     with listening(station, on_change):
@@ -98,13 +98,13 @@ def give(
         arguments |= parse_arguments(find_command(station.dictionary, name), request["texts"])
     if request["do"] == "schedule":
         clock = station.onboard_clock(now_ns)
-        release_ns = release_tai_ns(request.get("at", ""), clock.onboard_ns)
+        release_ns = release_tai_ns(request.get("at", ""), clock.onboard_ns, station.leap_seconds)
         record, scheduled, cltus = station.schedule(
             name, arguments, release_ns, now_ns,
             group=request.get("group", 0), sub_schedule=request.get("sub_schedule", 0),
         )  # fmt: skip
         about = {"scheduled": scheduled.number, "apid": scheduled.apid, "seq": scheduled.seq,
-                 "release": utc_text(release_ns), "clock_known_by": clock.known_by,
+                 "release": station.utc_text(release_ns), "clock_known_by": clock.known_by,
                  "clock_ahead_s": round(clock.ahead_ns / NS, 3)}  # fmt: skip
         return record, about, cltus
     record, cltus = station.send(

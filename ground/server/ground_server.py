@@ -24,7 +24,8 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from flight.core.errors import SetupError, reason_of
-from flight.core.nanoseconds import NS, tai_from_unix, utc_text
+from flight.core.nanoseconds import NS
+from flight.core.utc.leap_seconds import BUILT_IN, LeapSeconds
 from flight.linux.ending_signals import ending_signals
 from flight.linux.log_sink import LogSink
 from flight.text.plain_text import CLEAR_LINE, plain
@@ -45,9 +46,10 @@ _COMMIT_S = 1.0  # what a kill may lose at most
 QUIET_STATUS_S = 10.0  # between status lines if nobody watches them on a terminal
 
 
-def epoch_tai_ns() -> int:
+def epoch_tai_ns(leap_seconds: LeapSeconds = BUILT_IN) -> int:
     """Return TAI (ns since 1958) at the zero of the monotonic clock, by the machine's clock for UTC."""
-    return tai_from_unix(time.time_ns()) - time.monotonic_ns()
+    # Read once: from here on the ground counts TAI by the monotonic clock, which no leap second moves.
+    return leap_seconds.tai_from_unix(time.time_ns()) - time.monotonic_ns()
 
 
 class _Uplink(asyncio.DatagramProtocol):
@@ -222,8 +224,9 @@ class GroundServer:
         faults, twice = station.station_counters.storage_faults, station.station_counters.packets_duplicate
         own = station.station_counters.faults
         dropped = sum(port.counters.dropped for port in self._ports)
+        tai_ns = station.tai_ns(time.monotonic_ns())
         return (
-            f"{utc_text(station.tai_ns(time.monotonic_ns()))[11:19]} {contact} | frames {counters.frames:,}, "
+            f"{station.utc_text(tai_ns)[11:19]} {contact} | frames {counters.frames:,}, "
             f"missed {counters.frames_missed}, rejected {rejected}"
             + (f", {counted(dropped, 'datagram')} dropped by this machine" if dropped else "")
             + (f", symbols corrected {coding.symbols_corrected:,}" if coding is not None and coding.codewords else "")
@@ -233,6 +236,7 @@ class GroundServer:
             + (f" | undecoded {station.undecoded:,}" if station.undecoded else "")
             + (f" | storage faults {faults}" if faults else "")
             + (f" | own faults {own}" if own else "")
+            + (" | leap seconds expired" if station.leap_seconds.is_old(tai_ns) else "")
         )
 
     def _receive(self, octets: bytes, link: str, came_ns: int) -> None:

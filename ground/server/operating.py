@@ -13,7 +13,7 @@ import asyncio
 import time
 from typing import Any
 
-from flight.core.nanoseconds import NS, utc_text
+from flight.core.nanoseconds import NS
 from ground.changes import Change, Packet
 from ground.commands.arrivals import Arrivals
 from ground.commands.names import check_packet_name
@@ -42,9 +42,14 @@ class Operating:
         self._station.unlisten(self._on_change)
 
     def begin(self, command_timeout_s: float) -> dict[str, Any]:
-        """Return what a client must know: now on the ground's timeline and in UTC, and how long a command may take."""
-        now_ns = time.monotonic_ns()
-        return {"now_s": now_ns / NS, "time": utc_text(self._station.tai_ns(now_ns)),
+        """Return what a client must know: now on the ground's timeline, and how long a command may take.
+
+        Now is also there as UTC and as TAI, with the leap seconds by which the ground tells one from the other.
+        """
+        now_ns, station = time.monotonic_ns(), self._station
+        tai_ns = station.tai_ns(now_ns)
+        return {"now_s": now_ns / NS, "time": station.utc_text(tai_ns), "tai_ns": tai_ns,
+                "leap_seconds": station.leap_seconds.document(),
                 "mission": self._station.dictionary.mission, "command_timeout_s": command_timeout_s}  # fmt: skip
 
     async def send(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,8 @@ WAITS = ("wait_for", "wait_contact")  # may take weeks, or 0 s for a mere look: 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "do": str, "name": str, "octets": str, "texts": list, "arguments": dict, "raw": bool, "bypass": bool,
     "timeout_s": (int, float), "limit": int, "severity": str, "what": str,
-    "at": str, "group": int, "sub_schedule": int, "token": str,
+    "at": str, "spi": int, "group": int, "sub_schedule": int, "token": str,
+    "action": str, "value": (int, float),
 }  # fmt: skip
 _CHOICES = {"what": ("packets", "events"), "severity": ("", *SEVERITIES)}
 

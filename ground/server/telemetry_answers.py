@@ -7,7 +7,7 @@ from typing import Any
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Plain
 from flight.core.errors import OrbitnodeError
-from flight.core.nanoseconds import NS, utc_text
+from flight.core.nanoseconds import NS
 from ground.commands.names import choices, choices_with_fields
 from ground.exact_values import jsonable, jsonable_all
 from ground.station import GroundStation
@@ -23,7 +23,7 @@ def latest(station: GroundStation, name: str, now_ns: int) -> dict[str, dict[str
     return {
         key: {"value": jsonable(newest.value), "raw": jsonable(newest.raw), "unit": newest.unit, "state": newest.state,
               "has_limits": newest.has_limits,
-              "time": utc_text(newest.time_ns),
+              "time": station.utc_text(newest.time_ns),
               "age_s": round(((ground_ns if key.startswith(CORRELATION) else onboard_ns) - newest.time_ns) / NS, 3)}
         for key, newest in sorted(station.latest.items())
         if not name or key == name or key.startswith(f"{name}.")
@@ -60,7 +60,7 @@ def parameters(station: GroundStation, now_ns: int) -> list[dict[str, Any]]:
 def events(station: GroundStation, severity: str, limit: int) -> list[dict[str, Any]]:
     """Return the newest events, oldest first: those of one severity, or of all if it is empty."""
     rows = [
-        _event(e.time_ns, e.name, e.severity, e.text)
+        _event(station, e.time_ns, e.name, e.severity, e.text)
         for e in sorted(station.events, key=lambda e: e.time_ns)
         if severity in ("", e.severity)
     ]
@@ -71,15 +71,16 @@ def packet_line(station: GroundStation, packet: DecodedPacket) -> dict[str, Any]
     """Return a packet for those who follow: an event as `events` gives it, any other with its values and states."""
     time_ns = packet.time_ns or 0
     if packet.kind == EVENT:
-        return _event(time_ns, packet.name, packet.severity, packet.text)
+        return _event(station, time_ns, packet.name, packet.severity, packet.text)
     newest = station.latest
     states = {n: newest[key].state for n in packet.values if (key := f"{packet.name}.{n}") in newest}
-    return {"packet": packet.name, "kind": packet.kind, "time": utc_text(time_ns),
+    return {"packet": packet.name, "kind": packet.kind, "time": station.utc_text(time_ns),
             "values": jsonable_all(packet.values), "states": states}  # fmt: skip
 
 
-def report_rows(dictionary: Dictionary, packet: DecodedPacket) -> list[dict[str, Plain]]:
+def report_rows(station: GroundStation, packet: DecodedPacket) -> list[dict[str, Plain]]:
     """Return the values of a report as rows: one per parameter for those of ST[20], none for a report without data."""
+    dictionary = station.dictionary
     report = next((r for r in dictionary.reports if r.name == packet.name), None)
     if report is None or not report.fields:
         return []
@@ -89,15 +90,15 @@ def report_rows(dictionary: Dictionary, packet: DecodedPacket) -> list[dict[str,
         return [{"parameter": names.get(number, number), "value": jsonable(value)} for number, value in rows]
     every = (f for field in report.fields for f in (field, *field.fields))
     times = {field.name for field in every if field.type == "time"}
-    return [{name: _shown(name.rpartition(".")[2] in times, value) for name, value in packet.values.items()}]
+    return [{name: _shown(station, name.rpartition(".")[2] in times, value) for name, value in packet.values.items()}]
 
 
-def _shown(is_time: bool, value: Plain) -> Plain:
+def _shown(station: GroundStation, is_time: bool, value: Plain) -> Plain:
     """Return a value of a report as it is shown: packet time as UTC, 0 as no time."""
     if is_time and isinstance(value, int):
-        return utc_text(value) if value else ""
+        return station.utc_text(value) if value else ""
     return jsonable(value)
 
 
-def _event(time_ns: int, name: str, severity: str, text: str) -> dict[str, Any]:
-    return {"time": utc_text(time_ns), "event": name, "severity": severity, "text": text}
+def _event(station: GroundStation, time_ns: int, name: str, severity: str, text: str) -> dict[str, Any]:
+    return {"time": station.utc_text(time_ns), "event": name, "severity": severity, "text": text}

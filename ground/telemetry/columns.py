@@ -11,7 +11,7 @@ from flight.contract.dictionary import Structure
 from flight.contract.fields import Field
 from flight.kernels import FieldSpec, PacketLayout
 from flight.link.pus import TM_DATA_OFFSET
-from flight.link.time_code import CUC_OCTETS
+from flight.link.time.time_code import CUC_OCTETS
 
 PACKET_TIME = "packet.time"
 

@@ -43,8 +43,7 @@ from sim_hw.bench.board_server import BoardServer, WorldBoard
 from sim_hw.config import SimConfig
 from sim_hw.world.world import World, WorldConfig
 
-HELP = "emulate the spacecraft's board on a serial line (pseudo-terminal)"
-LOOP = True
+HELP = "emulate the spacecraft's board on a serial line (pseudo-terminal), or soak a link in virtual time"
 ADVANCE_S = 0.1  # the world moves at least so often; its own steps are of one second
 STATUS_S = 1.0  # between two lines on a terminal
 STATUS_QUIET_S = 60.0  # and in a log
@@ -197,14 +196,42 @@ class Emulator:
         sys.stdout.flush()
 
 
+# Options of the one thing that mean nothing to the other, by their names in the namespace.
+_OF_THE_EMULATOR = ("link", "speed", "start", "charge")
+_OF_THE_SOAK = ("hours", "ber", "drop", "seed", "commands", "reboots", "forge", "json")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `orbitnode sim` to its parser."""
-    parser.add_argument("--mission", type=Path, default=MISSIONS / "bench.toml", metavar="FILE",
-                        help="mission file, for the world and the link (default: the bench mission)")  # fmt: skip
+    parser.add_argument("what", nargs="?", metavar="link", choices=("link",),
+                        help="soak both ends of a link in virtual time, instead of emulating a board")  # fmt: skip
+    parser.add_argument("--mission", type=Path, metavar="FILE",
+                        help="mission file, for the world and the link (default: the bench mission, with `link` the "
+                             "orbit mission)")  # fmt: skip
     parser.add_argument("--link", help="path of the serial line (default: that of the mission's EPS)")
-    parser.add_argument("--speed", type=float, default=1.0, help="seconds of the world per second (default 1)")
-    parser.add_argument("--start", type=float, default=0.0, metavar="MIN", help="minutes into the orbit at the start")
+    parser.add_argument("--speed", type=float, help="seconds of the world per second (default 1)")
+    parser.add_argument("--start", type=float, metavar="MIN", help="minutes into the orbit at the start (default 0)")
     parser.add_argument("--charge", type=float, metavar="FRAC", help="state of charge at the start, 0 to 1")
+    group = parser.add_argument_group("link")
+    group.add_argument("--hours", type=float, metavar="N", help="hours of virtual time (default 24)")
+    group.add_argument("--ber", type=float, metavar="RATE", help="share of bits that arrive inverted, each way "
+                       "(default 1e-4)")  # fmt: skip
+    group.add_argument("--drop", type=float, metavar="FRAC", help="share of frames and CLTUs that are lost whole "
+                       "(default 0.05)")  # fmt: skip
+    group.add_argument("--seed", type=int, metavar="N", help="seed of all randomness (default 1)")
+    group.add_argument("--commands", type=int, metavar="N", help="commands to send (default 10,000 per 24 hours)")
+    group.add_argument("--reboots", type=int, metavar="N", help="reboots of the node or of the ground (default 0)")
+    group.add_argument("--forge", type=float, metavar="F", help="frames of an attacker per real one, on each way that "
+                       "is protected (default 0)")  # fmt: skip
+    group.add_argument("--json", action="store_true", default=None, help="print the account as JSON, nothing else")
+
+
+def is_loop(args: argparse.Namespace) -> bool:
+    """Return whether this command line runs the emulator, which must not wait for whoever reads its output."""
+    return args.what is None
+
+
+LOOP = is_loop
 
 
 def board_path(mission: Mission) -> str:
@@ -219,32 +246,45 @@ def board_path(mission: Mission) -> str:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Emulate until a signal ends it, and return 0; raises OrbitnodeError if it cannot start."""
+    """Emulate until a signal ends it and return 0, or soak a link and return how it went.
+
+    Raises OrbitnodeError if it cannot start.
+    """
+    of_others = _OF_THE_SOAK if args.what is None else _OF_THE_EMULATOR
+    for name in of_others:
+        if getattr(args, name) is not None:
+            means = "`orbitnode sim link`" if args.what is None else "`orbitnode sim` without `link`"
+            raise UsageError(f"--{name} is an option of {means}")
+    if args.what is not None:
+        from sim_hw.soak import soak_command  # both ends of a link, of which the emulator needs nothing
+
+        return soak_command.run(args)
     with diverted():
         return _emulate(args)
 
 
 def _emulate(args: argparse.Namespace) -> int:
-    if not 0.0 < args.speed <= 1000.0:
-        raise UsageError(f"--speed is {args.speed:g}, should be above 0 and at most 1000")
-    if not 0.0 <= args.start <= 10_000.0:
-        raise UsageError(f"--start is {args.start:g}, should be 0 .. 10000 minutes")
+    speed, start_min = args.speed if args.speed is not None else 1.0, args.start if args.start is not None else 0.0
+    if not 0.0 < speed <= 1000.0:
+        raise UsageError(f"--speed is {speed:g}, should be above 0 and at most 1000")
+    if not 0.0 <= start_min <= 10_000.0:
+        raise UsageError(f"--start is {start_min:g}, should be 0 .. 10000 minutes")
     if args.charge is not None and not 0.0 <= args.charge <= 1.0:
         raise UsageError(f"--charge is {args.charge:g}, should be 0 .. 1")
-    mission = load(args.mission, {"sim": SimConfig})
+    mission = load(args.mission or MISSIONS / "bench.toml", {"sim": SimConfig})
     config: WorldConfig = mission.sections["sim"].world
     if args.charge is not None:
         config = replace(config, power=replace(config.power, soc_start_frac=args.charge))
     world = World(config)
     with Wire(args.link or board_path(mission)) as wire:
-        emulator = Emulator(wire, world, args.speed, args.start * 60.0)
+        emulator = Emulator(wire, world, speed, start_min * 60.0)
 
         def stop(_number: int, _frame: FrameType | None) -> None:
             emulator.stopping = True
 
         for number in ending_signals():
             signal.signal(number, stop)
-        print(plain(f"board at {wire.link} ({wire.device}), {args.speed:g} x real time; Ctrl-C ends it"), flush=True)
+        print(plain(f"board at {wire.link} ({wire.device}), {speed:g} x real time; Ctrl-C ends it"), flush=True)
         emulator.run(report=True)
         if sys.stdout.isatty():
             print()

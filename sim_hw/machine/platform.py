@@ -26,6 +26,7 @@ from typing import Protocol, TypeVar
 from flight.core.future import Future
 from flight.core.nanoseconds import NS, ns
 from flight.core.platform import External
+from flight.core.utc.leap_seconds import BUILT_IN, LeapSeconds
 from hal.base import Imager, Radio
 from sim_hw.machine.cpu_profile import CpuProfile
 from sim_hw.machine.disk import Disk, DiskSession
@@ -90,6 +91,7 @@ class SimPlatform:
         self.faults = faults or FaultPlan()
         self.limit = loop.limit
         self.now_ns = self.cpu_ns = loop.now_ns  # the loop's own method, without a call between
+        self.leap_seconds: LeapSeconds = BUILT_IN  # for its log alone: its clock counts TAI
         self._record = record
         self._cpu = cpu
         self._cpu_random = Random(random.getrandbits(64)) if cpu is not None else random

@@ -22,7 +22,8 @@ from statistics import median
 
 from flight.contract.dictionary import Dictionary, Structure
 from flight.contract.fields import Field, Plain
-from flight.core.nanoseconds import NS, utc_text
+from flight.core.nanoseconds import NS
+from flight.core.utc.leap_seconds import BUILT_IN
 from ground.telemetry.archive_rows import Sample
 from ground.telemetry.intake import ANSWER
 from ground.telemetry.node_archive import NodeArchive
@@ -149,7 +150,7 @@ def _meaning(field: Field) -> str:
 def _shown(field: Field, sample: Sample) -> str:
     value = sample.value
     if field.type == "time" and isinstance(value, int):
-        return utc_text(value) if value else "-"
+        return BUILT_IN.utc_text(value) if value else "-"
     text = f"{value:,.6g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
     return f"{text} {sample.unit}".rstrip()
 

@@ -111,6 +111,15 @@ def _coding(summary: Summary) -> str:
     )
 
 
+def _security(summary: Summary) -> str:
+    security = summary["security"]
+    refused = sum(security["up_refused"].values()), sum(security["down_refused"].values())
+    both = f"up {security['uplink']}, down {security['downlink']}"
+    if security["keys"] == "none":
+        return both
+    return f"{both}, by {security['keys']} keys; refused {refused[0]:,} up, {refused[1]:,} down"
+
+
 def _commands(summary: Summary) -> str:
     commands = summary["commands"]
     return (
@@ -195,6 +204,7 @@ ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("board", lambda summary: f"hottest {summary['temperature_c']['board_max']:.1f} degC"),
     ("frames", _frames),
     ("coding", _coding),
+    ("security", _security),
     ("commands", _commands),
     ("tasks", _tasks),
     ("recorder", _recorder),

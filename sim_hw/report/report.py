@@ -159,7 +159,8 @@ def page(data: ReportData) -> str:
         boxes(data.tables),
     ]
     footer = "".join(f"<p>{escape(line)}</p>" for line in data.footer)
-    span = f"{clock.utc(0.0):%Y-%m-%d %H:%M:%S} to {clock.utc(data.duration_s):%Y-%m-%d %H:%M:%S} UTC"
+    begin, end = clock.utc(0.0), clock.utc(data.duration_s)
+    span = f"{begin.date} {begin.clock} to {end.date} {end.clock} UTC"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -187,6 +187,7 @@ def _link_facts(summary: Mapping[str, Any]) -> dict[str, str]:
         "lost to bit errors": f"{link['frames_lost_to_bit_errors']:,}",
         "arrived with bit errors": f"{link['frames_with_bit_errors']:,}",
         **_coding_facts(link["coding"]),
+        **_security_facts(summary["security"]),
         "idle frames": f"{link['idle_frames']:,}",
         "packets recorded": f"{recorder['recorded']:,}",
         "packets played back": f"{recorder['played_back']:,}",
@@ -194,6 +195,14 @@ def _link_facts(summary: Mapping[str, Any]) -> dict[str, str]:
         "products incomplete": f"{files['incomplete']:,}",
         "command frames sent again": f"{summary['commands']['retransmitted']:,}",
     }
+
+
+def _security_facts(security: Mapping[str, Any]) -> dict[str, str]:
+    facts = {"way up": security["uplink"], "way down": security["downlink"]}
+    if security["keys"] == "none":
+        return facts
+    refused = sum(security["up_refused"].values()) + sum(security["down_refused"].values())
+    return {**facts, "keys": security["keys"], "frames refused": f"{refused:,}"}
 
 
 def _coding_facts(coding: Mapping[str, Any]) -> dict[str, str]:

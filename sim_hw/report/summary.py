@@ -77,6 +77,7 @@ def summarise(run: SpacecraftRun, facts: RunFacts) -> dict[str, Any]:
         "temperature_c": _temperature(run),
         "link": _link(run),
         "further_links": further_links(run.further_links),
+        "security": _security(run),
         "commands": _commands(run),
         "files": _files(run),
         "recorder": _recorder(run.lives),
@@ -244,6 +245,21 @@ def _coding(run: SpacecraftRun) -> dict[str, Any]:
         "flywheel_units": sync.flywheel_units,
         "locks": sync.locks,
         "cltu_bits_corrected": sum(life.cltu_corrected for life in run.lives),
+    }
+
+
+def _security(run: SpacecraftRun) -> dict[str, Any]:
+    """Say how the link with a way up is protected, and what its two ends refused."""
+    config, ground = run.mission.links[0].config, run.security
+    counters = None if ground is None else ground.security.counters
+    return {
+        "uplink": "clear" if config.up_suite is None else config.up_suite.name,
+        "downlink": "clear" if config.down_suite is None else config.down_suite.name,
+        "keys": "none" if counters is None else "simulated",
+        "up_accepted": sum(life.commands_checked for life in run.lives),
+        "up_refused": _add(life.commands_refused for life in run.lives),
+        "down_accepted": 0 if counters is None else counters.accepted,
+        "down_refused": {} if counters is None else dict(counters.refused),
     }
 
 

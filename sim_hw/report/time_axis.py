@@ -5,7 +5,7 @@ the start, and as UTC.
 """
 
 # A run begins at whole TAI nanoseconds (`start_tai_ns`), so UTC of any instant follows from that alone, by
-# flight/core/nanoseconds.py; no clock of this machine is asked. What comes from packets (events, telemetry) bears the
+# flight/core/utc; no clock of this machine is asked. What comes from packets (events, telemetry) bears the
 # node's clock, which may be ahead of virtual time by `sim.clock_offset_s` or by what ground has corrected; it is shown
 # as the node said it.
 #
@@ -22,10 +22,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from html import escape
 
-from flight.core.nanoseconds import ns, utc_from_tai
+from flight.core.nanoseconds import ns
+from flight.core.utc.leap_seconds import BUILT_IN
+from flight.core.utc.utc_time import UtcTime
 
 BOOT, FAULT = "boot", "fault"
 LABEL_CHAR = 6.2  # mean width of a character at 11 px
@@ -68,15 +69,15 @@ class Clock:
     start_tai_ns: int
     duration_s: float
 
-    def utc(self, t_s: float) -> datetime:
-        """Return UTC of an instant, rounded down to microseconds."""
-        return utc_from_tai(self.start_tai_ns + ns(t_s))
+    def utc(self, t_s: float) -> UtcTime:
+        """Return UTC of an instant."""
+        return BUILT_IN.utc_at(self.start_tai_ns + ns(t_s))
 
     def utc_text(self, t_s: float) -> str:
         """Return UTC to the second: `09:45:00`, or `21 Mar 09:45:00` in a run that goes over midnight."""
         when = self.utc(round(t_s))
-        spans_days = self.utc(0.0).date() != self.utc(self.duration_s).date()
-        return f"{when:%d %b %H:%M:%S}" if spans_days else f"{when:%H:%M:%S}"
+        spans_days = self.utc(0.0).mjd != self.utc(self.duration_s).mjd
+        return f"{when.date:%d %b} {when.clock}" if spans_days else when.clock
 
     def since(self, t_s: float) -> str:
         """Return the time since the start of the run as h:mm:ss."""
@@ -146,17 +147,19 @@ class TimeAxis:
 
     def ticks(self) -> list[Tick]:
         """Return the labelled instants: round minutes, hours or days since the start."""
-        minutes = self.clock.duration_s / 60
+        duration_min = self.clock.duration_s / 60
         most = self.plot_px / _TICK_PX
-        step = next((s for s in _MINUTE_STEPS if minutes / s <= most), _MINUTE_STEPS[-1])
+        step = next((s for s in _MINUTE_STEPS if duration_min / s <= most), _MINUTE_STEPS[-1])
+        minutes = range(0, int(duration_min) + 1, step)
         unit, size = ("min", 1) if step < _HOUR else ("h", _HOUR) if step < _DAY else ("d", _DAY)
         ticks: list[Tick] = []
         before = self.clock.utc(0.0)
-        shown = "%H:%M:%S" if before.second else "%H:%M"
-        for minute in range(0, int(minutes) + 1, step):
+        # Ticks are whole minutes apart. Seconds are shown if they are not all 0, as behind a leap second.
+        length = 5 if all(self.clock.utc(minute * 60.0).clock.endswith(":00") for minute in minutes) else 8
+        for minute in minutes:
             when = self.clock.utc(minute * 60.0)
-            date = "" if when.date() == before.date() else f"{when:%d %b} "
-            ticks.append(Tick(minute * 60.0, f"{minute // size} {unit}", f"{date}{when:{shown}}"))
+            date = "" if when.mjd == before.mjd else f"{when.date:%d %b} "
+            ticks.append(Tick(minute * 60.0, f"{minute // size} {unit}", f"{date}{when.clock[:length]}"))
             before = when
         return ticks
 

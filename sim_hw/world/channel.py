@@ -7,7 +7,8 @@ Times of one unit (frame, CADU, CLTU), all in integer nanoseconds:
     arrival = end + light time at start                    the last bit reaches the receiver
 
 States of the receiver: NONE -on_rise-> ACQUIRING -(acquisition_s)-> LOCKED -on_set-> NONE. A unit is delivered if the
-receiver is locked from its first bit to its last; all others are lost and counted. At any time
+receiver is locked from its first bit to its last, unless the channel drops it whole (`drop_frac`). All others are lost
+and counted. At any time
 
     accepted = delivered + lost + pending
 """
@@ -21,6 +22,10 @@ receiver is locked from its first bit to its last; all others are lost and count
 # run of 10^8 bits cheap, and a clean unit is passed on without a copy. The draws depend on the order of the units
 # alone, so a run is the same for one seed.
 #
+# Whoever keeps an account of units is told the fate of each (`on_fate`), in the order in which they were accepted: no
+# unit overtakes another, neither in the buffer nor on its way. So a queue of what was offered is enough to know which
+# unit it is.
+#
 # Left out: fading, the elevation's effect on the bit error rate, Doppler, and bits that are lost or doubled at the edge
 # of a lock. The rate of errors is one figure per run (`sim.bit_error_rate`); the curves of the codes over it are in
 # docs/guides/link.md.
@@ -31,6 +36,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from random import Random
 
 from flight.core.config import key
@@ -48,6 +54,15 @@ class ChannelConfig:
     bit_error_rate: float = key(1e-7, minimum=0.0, maximum=0.5, text="share of bits that arrive inverted")
     acquisition_s: float = key(2.0, minimum=0.0, maximum=600.0, text="from rise above the mask to lock")
     buffer_octets: int = key(16_384, minimum=1, maximum=2**30, text="transmit buffer; a unit fits whole or not at all")
+    drop_frac: float = key(0.0, minimum=0.0, maximum=1.0, text="share of units that are lost whole in spite of a lock")
+
+
+class Fate(Enum):
+    """What became of a unit that was accepted."""
+
+    DELIVERED = "delivered"
+    CUT = "cut"  # the receiver had no lock, or not for all of it
+    DROPPED = "dropped"  # lost whole within a lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +76,14 @@ class Delivery:
 
 @dataclass(slots=True)
 class ChannelCounters:
-    """Units and octets since the start."""
+    """Units and octets since the start. `lost` are all that did not arrive, `dropped` those of them within a lock."""
 
     accepted: int = 0
     refused: int = 0
     sent: int = 0
     delivered: int = 0
     lost: int = 0
+    dropped: int = 0
     with_errors: int = 0
     bit_errors: int = 0
     accepted_octets: int = 0
@@ -97,12 +113,14 @@ class Channel:
     """One direction of a link. Every method that takes the present moves the channel there, and never back.
 
     The loop calls `deliveries` at `next_event_ns`, and `on_rise` and `on_set` at the edges of a pass; between
-    those instants nothing changes but what `offer` adds.
+    those instants nothing changes but what `offer` adds. `on_fate` is called once per accepted unit, in their order,
+    with its octets: as received if it was delivered, else as sent.
     """
 
     def __init__(self, config: ChannelConfig, random: Random) -> None:
         self.config = config
         self.counters = ChannelCounters()
+        self.on_fate: Callable[[Fate, bytes], None] = lambda _fate, _octets: None
         self._random = random
         self._now_ns = 0
         self._buffer: deque[_Unit] = deque()
@@ -148,7 +166,7 @@ class Channel:
         self._move(now_ns)
         self._light_time = None
         while self._air:
-            self._lose(self._air.popleft().octets)
+            self._lose(self._air.popleft().octets, Fate.CUT)
 
     def carrier(self, now_ns: int) -> bool:
         """Return whether the receiver is locked."""
@@ -223,7 +241,7 @@ class Channel:
             if flight.first_bit_ns >= self._lock_ns:  # the end of the lock has cleared `_air` already
                 self._deliver(flight)
             else:
-                self._lose(flight.octets)
+                self._lose(flight.octets, Fate.CUT)
 
     def _leave(self, unit: _Unit) -> None:
         """Send a unit on its way: its last bit has left the transmitter."""
@@ -231,23 +249,31 @@ class Channel:
         self.counters.sent += 1
         # A unit whose first bit left before the rise is cut at the receiver, however much of it came after.
         if self._light_time is None or unit.start_ns < self._rise_ns:
-            self._lose(unit.octets)
+            self._lose(unit.octets, Fate.CUT)
             return
         delay = self._light_time(unit.start_ns)
         # Units stay in order if a hand-over to a nearer station shortens the way.
         arrival = self._last_arrival_ns = max(self._last_arrival_ns, unit.end_ns + delay)
         self._air.append(_Flight(unit.start_ns + delay, arrival, unit.octets))
 
-    def _lose(self, octets: bytes) -> None:
+    def _lose(self, octets: bytes, fate: Fate) -> None:
         self.counters.lost += 1
+        self.counters.dropped += fate is Fate.DROPPED
         self.counters.lost_octets += len(octets)
+        self.on_fate(fate, octets)
 
     def _deliver(self, flight: _Flight) -> None:
+        # Drawn only if it can happen, so that a run without drops draws what it always drew.
+        drop_frac = self.config.drop_frac
+        if drop_frac and self._random.random() < drop_frac:
+            self._lose(flight.octets, Fate.DROPPED)
+            return
         octets, errors = self._corrupt(flight.octets)
         self.counters.delivered += 1
         self.counters.delivered_octets += len(octets)
         self.counters.with_errors += errors > 0
         self.counters.bit_errors += errors
+        self.on_fate(Fate.DELIVERED, octets)
         self._ready.append(Delivery(flight.arrival_ns, octets, errors))
 
     def _corrupt(self, octets: bytes) -> tuple[bytes, int]:

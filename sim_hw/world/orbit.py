@@ -33,7 +33,8 @@ from sgp4.api import WGS72, Satrec
 
 from flight.core.config import key
 from flight.core.errors import OrbitnodeError
-from flight.core.nanoseconds import TAI_MINUS_UTC_S, TAI_MINUS_UTC_SINCE, ns, tai_from_utc
+from flight.core.nanoseconds import ns
+from flight.core.utc.leap_seconds import BUILT_IN
 
 Vector = tuple[float, float, float]
 
@@ -46,7 +47,8 @@ EARTH_MU_WGS72_KM3_S2 = 398_600.8  # WGS 72, the set SGP4 elements are made with
 J2000_JD = 2_451_545.0  # 2000-01-01T12:00:00
 DAY_NS = 86_400_000_000_000
 
-_ELEMENTS_END = datetime(2057, 1, 1, tzinfo=UTC)  # their epoch has two digits of the year, from 1957 on
+# Before 1972 UTC was not whole seconds behind TAI. The epoch of elements has two digits of the year, from 1957 on.
+_BEGIN, _END = datetime(1972, 1, 1, tzinfo=UTC), datetime(2057, 1, 1, tzinfo=UTC)
 _SGP4_EPOCH = datetime(1949, 12, 31, tzinfo=UTC)  # day 0 of sgp4init
 _JD_OF_UNIX = 2_440_587.5  # Julian day of 1970-01-01T00:00:00
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
@@ -89,9 +91,9 @@ class OrbitConfig:
             except ValueError as error:
                 found.append((name, str(error)))
                 continue
-            if not TAI_MINUS_UTC_SINCE <= when < _ELEMENTS_END:
-                years = f"{TAI_MINUS_UTC_SINCE.year} .. {_ELEMENTS_END.year - 1}"
-                why = f"the years in which TAI - UTC = {TAI_MINUS_UTC_S} s and SGP4 elements hold"
+            if not _BEGIN <= when < _END:
+                years = f"{_BEGIN.year} .. {_END.year - 1}"
+                why = "the years for which leap seconds are defined and SGP4 elements hold"
                 found.append((name, f"{text} should be in {years}, {why}"))
         n = self.mean_motion_rev_day * 2.0 * math.pi / 86_400.0
         # Kepler's third law gives the semi-major axis. Below 150 km drag ends an orbit within about a day.
@@ -222,7 +224,7 @@ class Orbit:
         self.config = config
         self.start_utc = parse_utc(config.start)
         # TAI of t_ns = 0, in nanoseconds since 1958-01-01 (CCSDS 301.0-B-4, level 1).
-        self.start_tai_ns = tai_from_utc(self.start_utc)
+        self.start_tai_ns = BUILT_IN.tai_from_utc(self.start_utc)
         self._jd_day, self._jd_frac = _julian(self.start_utc)
         self._satellite = Satrec()
         # "i" is the improved mode of AIAA 2006-6753, as against the old operational one. 0.0, 0.0 are the derivatives
@@ -241,7 +243,10 @@ class Orbit:
         return round(DAY_NS / self.config.mean_motion_rev_day)
 
     def utc(self, t_ns: int) -> datetime:
-        """Return civil time, to the microsecond."""
+        """Return civil time, to the microsecond, as if no leap second came during the run.
+
+        So the geometry goes on evenly, as the Earth does: UTC steps at a leap second, the Earth's rotation does not.
+        """
         return self.start_utc + timedelta(microseconds=t_ns // 1000)
 
     def position_km(self, t_ns: int) -> Vector:

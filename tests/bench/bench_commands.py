@@ -14,7 +14,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from flight.core.errors import OrbitnodeError, SetupError
-from ground.cli.client import GroundClient
+from ground.cli.api.client import GroundClient
 from sim_hw.bench.bench_command import Row, Survey, at_most, quantile
 from tests.bench.flight_node import FlightNode
 

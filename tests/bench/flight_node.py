@@ -62,6 +62,7 @@ class FlightNode:
             f'extends = "{(MISSIONS / "bench.toml").as_posix()}"\napp = []\n'
             f'[[link]]\nname = "udp"\ndriver = "udp:{HOST}:{port}:{self.up_port}"\ncoding = "frame"\n'
             f"rate_bps = 10_000_000\nuplink_rate_bps = 10_000_000\nidle_s = 0.1\n"
+            f'uplink_security = "clear"\n'  # the ground here is bare sockets
             f'[drivers]\neps = "serial:{board}"\nboard_thermometer = "serial:{board}:board"\n'
             f'radiator_thermometer = "serial:{board}:radiator"\nheater = "serial:{board}:heater"\n'
             f'governor = "serial:{board}"\n'

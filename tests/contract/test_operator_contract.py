@@ -17,7 +17,7 @@ import pytest
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS
 from flight.link.pus import RequestId
-from ground.cli.api_operator import ApiOperator
+from ground.cli.api.api_operator import ApiOperator
 from ground.commands.arrivals import KEPT_MAX
 from ground.link.tm_tc_session import GroundSession
 from ground.operator import ACCEPTED, ACKNOWLEDGED, COMPLETED, LOST, REJECTED, SENT, STARTED, CommandRecord, Operator

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flight.contract.fields import ROWS_MAX, STRING_OCTETS_MAX, TYPES, Field, FieldError, Layout, Limits, Value
 from flight.core.errors import DecodeError
 from flight.link.space_packet import SpacePacket
-from flight.link.time_code import TIME_NS_MAX, decode_cuc, encode_cuc
+from flight.link.time.time_code import TIME_NS_MAX, decode_cuc, encode_cuc
 
 _LOW_HIGH = {f"{sign}{bits}": (0, 2**bits - 1) if sign == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
              for sign in "ui" for bits in (8, 16, 32, 64)}  # fmt: skip

@@ -12,7 +12,7 @@ from flight.contract.fields import Field, Layout
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.kernels import crc16
 from flight.link.pus import PusTc, PusTm
-from flight.link.time_code import decode_cuc
+from flight.link.time.time_code import decode_cuc
 from ground.commands.commanding import CommandEncoder
 from ground.telemetry.decoder import DEFINITION, Decoder, flattened
 from tests.ground_dictionary import make

@@ -19,7 +19,7 @@ from flight.link.pus import PusTc, PusTm, RequestId
 from flight.link.space_packet import SpacePacket, idle_packet
 from flight.link.tc.clcw import Clcw
 from flight.link.tc.tc_frame import TcFrame
-from flight.link.time_code import decode_cuc, encode_cuc
+from flight.link.time.time_code import decode_cuc, encode_cuc
 from flight.link.tm.aos_frame import AosFormat, AosFrame
 from flight.link.tm.downlink import Multiplexer
 from flight.link.tm.extract import PacketExtractor

@@ -117,7 +117,7 @@ def test_what_comes_up_is_taken_or_counted_by_reason(  # noqa: C901 - the model 
                 receive(bytes(cltu))
                 cltus += 1
                 corrected += wrong_bit
-        assert link.status == farm.clcw(not heard, not heard).encode()
+        assert link.clcw == farm.clcw(not heard, not heard).encode()
     assert packets_of(told) == want
     counters = link.counters
     assert counters.uplink_rejected == rejected

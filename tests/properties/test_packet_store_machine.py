@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from flight.core.nanoseconds import NS, ns
 from flight.core.step_budget import Budget
-from flight.link.time_code import decode_cuc
+from flight.link.time.time_code import decode_cuc
 from flight.services.recorder import segment_index
 from flight.services.recorder.packet_store import PacketStore
 from flight.services.recorder.stored_packet import Place, Stored

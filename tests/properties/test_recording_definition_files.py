@@ -17,7 +17,7 @@ from flight.core.errors import OrbitnodeError
 from flight.kernels import encode_packets
 from ground.recording.definition import PacketDefinition
 from ground.recording.definitions.definition_files import definition_of
-from ground.telemetry.xtce import xtce_document
+from ground.xtce.document import xtce_document
 from tests.ground_dictionary import make
 from tests.recording_batches import batch_of
 from tests.unit import test_recording_xtce as written

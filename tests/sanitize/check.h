@@ -26,6 +26,7 @@ void try_convolutional(const uint8_t *data, size_t octets);
 void try_encode(const uint8_t *data, size_t octets);
 void try_frames(const uint8_t *data, size_t octets);
 void try_columns(const uint8_t *data, size_t octets);
+void try_uplink(const uint8_t *data, size_t octets);
 void try_gather(const uint8_t *data, size_t octets);
 
 #endif

@@ -15,13 +15,15 @@ from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Value
 from flight.core.errors import DecodeError
 from flight.core.nanoseconds import ns
-from flight.link.actions import PacketReceived
+from flight.link.actions import PacketReceived, StoreSecurity
 from flight.link.pus import PusTc, PusTm
+from flight.link.security.link_security import LinkSecurity
 from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import MISSIONS, Mission, load
 from flight.node import Node
 from flight.roster import ROSTER
 from ground.link.actions import SendCltu
+from ground.link.security.stored_security import StoredSecurity
 from ground.link.tm_tc_session import GroundSession
 from hal.base import Imager
 from sim_hw.machine.air import Air
@@ -33,6 +35,7 @@ from sim_hw.spacecraft import SimRadio, Spacecraft
 from sim_hw.world.channel import ChannelConfig
 from sim_hw.world.orbit import OrbitConfig
 from sim_hw.world.world import World, WorldConfig
+from tests.mission_security import ground_security, mission_keys
 
 # The run starts a minute and a half before a pass over Svalbard (docs: default orbit).
 START = "2026-03-20T09:49:00Z"
@@ -58,11 +61,18 @@ class Rig:
     sequence: int = 0
     sent: int = 0
     timer_ns: int | None = None
+    security: LinkSecurity | None = None
 
     @property
     def node(self) -> Node:
         assert self.craft.node is not None
         return self.craft.node
+
+    @property
+    def stored_security(self) -> StoredSecurity:
+        """What a station takes beside the session."""
+        assert self.security is not None
+        return StoredSecurity(self.security, lambda _: None)
 
     def until(self, t_s: float) -> None:
         self.craft.run_until(ns(t_s))
@@ -73,6 +83,10 @@ class Rig:
             match one:
                 case SendCltu(octets):
                     self.air.uplink(octets)
+                case StoreSecurity(_, generation):
+                    assert self.security is not None
+                    self.security.stored(generation)
+                    self.act(self.session.on_stored(self.loop.now_ns()))
                 case PacketReceived(_, packet):
                     self.raw.append(packet)
                     try:
@@ -159,10 +173,15 @@ def make_rig(bare_mission: MissionText) -> Iterator[MakeRig]:
         plan = FaultPlan([PlannedFault.parse(one) for one in faults.split()])
         radios: dict[str, SimRadio] = {"s-band": air.modem}
         camera = cast("SimImager | None", imager)
-        craft = Spacecraft(mission, loop, world, random, radios=radios, imager=camera, faults=plan, digest=digest)
+        craft = Spacecraft(
+            mission, loop, world, random, radios=radios, imager=camera, faults=plan, digest=digest,
+            keys=lambda: mission_keys(mission),
+        )  # fmt: skip
         config = mission.links[0].config
         assert isinstance(config, LinkConfig)
-        rig = Rig(mission, loop, world, air, craft, GroundSession(config), dictionary_of(mission), digest)
+        security = ground_security(mission)
+        session = GroundSession(config, security)
+        rig = Rig(mission, loop, world, air, craft, session, dictionary_of(mission), digest, security=security)
         air.on_downlink = lambda octets: rig.act(rig.session.on_downlink(octets, loop.now_ns()))
 
         def contact(station: str | None) -> None:

@@ -65,6 +65,7 @@ from sim_hw.machine.loop import VirtualLoop
 from sim_hw.spacecraft import Spacecraft
 from sim_hw.world.world import World, WorldConfig
 from tests.field_values import rows
+from tests.mission_security import ground_security, mission_keys, stored_at_once
 
 SEED = 5
 END_S = 600.0
@@ -175,13 +176,14 @@ class Flight:
         self.craft = Spacecraft(
             mission, self.loop, self.world, Random(seed), radios={"s-band": self.wire}, on_boot=self._booted,
             on_down=lambda _node: self.downs_s.append(self.now_s),
-            log=node_log("power-cut", lambda: 0, io.StringIO(), level="critical"),
+            log=node_log("power-cut", lambda: 0, io.StringIO(), level="critical"), keys=lambda: mission_keys(mission),
         )  # fmt: skip
         self.craft.disk.cut_at_operation = cut_at
         self.dictionary: Dictionary = dictionary_of(mission)
         config = mission.links[0].config
         assert isinstance(config, LinkConfig)
-        self.session = GroundSession(config)
+        self.security = ground_security(mission)
+        self.session = GroundSession(config, self.security)
         self.wire.on_unit = self._heard
         self.sent: dict[RequestId, Sent] = {}
         self.held: dict[RequestId, Sent] = {}  # scheduled commands, inside others
@@ -231,7 +233,9 @@ class Flight:
     def command(self, name: str, *values: Value) -> None:
         packet = self.packet(name, values, self.sent)
         self._tag += 1
-        for one in self.session.send_bypass(packet, self.loop.now_ns(), self._tag):
+        now_ns = self.loop.now_ns()
+        actions = self.session.send_bypass(packet, now_ns, self._tag)
+        for one in stored_at_once(self.session, self.security, actions, now_ns):
             if isinstance(one, SendCltu):
                 self.wire.uplink(one.octets)
 
@@ -252,7 +256,9 @@ class Flight:
         return request.encode()
 
     def _heard(self, unit: bytes) -> None:
-        for one in self.session.on_downlink(unit, self.loop.now_ns()):
+        now_ns = self.loop.now_ns()
+        actions = self.session.on_downlink(unit, now_ns)
+        for one in stored_at_once(self.session, self.security, actions, now_ns):
             if isinstance(one, SendCltu):
                 self.wire.uplink(one.octets)
             elif isinstance(one, PacketReceived) and one.packet[0] & 8 and one.packet not in self.packets:

@@ -31,6 +31,7 @@ from sim_hw.spacecraft import SimRadio, Spacecraft
 from sim_hw.world.channel import ChannelConfig
 from sim_hw.world.orbit import OrbitConfig
 from sim_hw.world.world import World, WorldConfig
+from tests.mission_security import mission_keys, stored_security
 from tests.sim.conftest import PASS_END_S, PASS_START_S, START
 
 LINKS = """\
@@ -62,15 +63,18 @@ class Flight:
             )
             air.schedule(world.passes(0, ns(PASS_END_S + 10)))
         radios: dict[str, SimRadio] = {name: air.modem for name, air in self.airs.items()}
-        self.craft = Spacecraft(mission, self.loop, world, random, radios=radios)
+        self.craft = Spacecraft(mission, self.loop, world, random, radios=radios, keys=lambda: mission_keys(mission))
         own, further = mission.links
-        self.radio, self.aos = open_session(own.config), open_session(further.config)
+        security = stored_security(mission)
+        self.radio = open_session(own.config, security.security, 0)
+        self.aos = open_session(further.config, security.security, 1)
         self.archive = Archive(folder / "archive.db")
         dictionary = dictionary_of(mission)
         self.products = folder / "products"
         self.station = GroundStation(
             dictionary, self.radio, epoch_tai_ns=world.start_tai_ns, archive=self.archive.enter(dictionary),
             products=ProductStore(self.products), further_links={further.name: self.aos},
+            security=security,
         )  # fmt: skip
         self.notes: list[object] = []
         self.station.listen(lambda change, what: self.notes.append(what) if change is Change.NOTE else None)

@@ -18,7 +18,7 @@ import pytest
 
 from flight.core.errors import OrbitnodeError, SetupError
 from ground.changes import Change, Packet
-from ground.cli.client import GroundClient
+from ground.cli.api.client import GroundClient
 from ground.config import GroundConfig
 from ground.link.tm_tc_session import GroundSession
 from ground.server import api as api_module
@@ -145,7 +145,7 @@ def test_nothing_is_answered_before_the_token_is_shown(ground: Ground, first: by
 
 
 def test_a_client_with_a_wrong_token_is_told_so(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ground.cli.client.read_token", lambda _: "0" * 64)
+    monkeypatch.setattr("ground.cli.api.client.read_token", lambda _: "0" * 64)
     with pytest.raises(OrbitnodeError, match="the token is not that of this ground, which makes a new one at each"):
         GroundClient(ground.api)
 

@@ -36,8 +36,9 @@ def test_products_of_boots_with_one_count_all_arrive_and_the_ground_says_so(
     with entered(tmp_path / "archive.db", rig.dictionary) as archive:
         products = ProductStore(tmp_path / "products")
         station = GroundStation(
-            rig.dictionary, rig.session, epoch_tai_ns=rig.world.start_tai_ns, archive=archive, products=products
-        )
+            rig.dictionary, rig.session, epoch_tai_ns=rig.world.start_tai_ns, archive=archive, products=products,
+            security=rig.stored_security,
+        )  # fmt: skip
         ground = GroundSegment(station, rig.air, rig.loop)
         epochs, told = [], []
         for index in range(3):

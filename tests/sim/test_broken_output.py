@@ -275,7 +275,9 @@ def ground(folder: Path, **streams: Any) -> Iterator[tuple[subprocess.Popen[byte
     mission = folder / "mission.toml"
     mission.write_text(
         f'extends = "{(MISSIONS / "bench.toml").as_posix()}"\napp = []\n'
-        f'[[link]]\nname = "udp"\ndriver = "udp:127.0.0.1:{down}:{up}"\ncoding = "frame"\n[ground]\napi_port = {port}\n'
+        f'[[link]]\nname = "udp"\ndriver = "udp:127.0.0.1:{down}:{up}"\ncoding = "frame"\n'
+        # Several at a time: one keys file is one ground's.
+        f'uplink_security = "clear"\n[ground]\napi_port = {port}\n'
     )
     process = start("ground", "--mission", mission, "--folder", folder / "archive", **streams)
     try:

@@ -17,7 +17,7 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.link.pus import PusTm
-from ground.cli.client import GroundClient
+from ground.cli.api.client import GroundClient
 from tests.ground_dictionary import make
 from tests.ground_node import EPOCH_NS, LittleNode
 from tests.live_ground import ROOT, Ground, UdpNode

@@ -26,7 +26,7 @@ from flight.link.link import Role
 from flight.link.pus import PusTm, RequestId
 from flight.link.tm_tc_stack import FlightLink
 from flight.mission import MISSIONS
-from ground.cli.client import GroundClient
+from ground.cli.api.client import GroundClient
 from ground.operator import COMPLETED, LOST
 from ground.telemetry.archive_rows import CommandRow
 from ground.telemetry.decoder import undecoded
@@ -60,6 +60,7 @@ class RealGround:
         self.mission.write_text(
             f'extends = "{(MISSIONS / "bench.toml").as_posix()}"\napp = []\n'
             f'[[link]]\nname = "udp"\ndriver = "udp:127.0.0.1:{self.tm}:{self.tc}"\ncoding = "frame"\n'
+            'uplink_security = "clear"\n'  # as the little node flies
             f"[ground]\napi_port = {self.api}\ncommand_timeout_s = 1000.0\n"
         )
         self.process: subprocess.Popen[bytes] | None = None

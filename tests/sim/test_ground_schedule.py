@@ -11,6 +11,7 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS
+from flight.core.utc.leap_seconds import BUILT_IN
 from flight.link.sequence_count_ranges import GROUND_SEQ_COUNTS
 from flight.link.tm_tc_stack import LinkConfig
 from flight.services.time.clock import Clock
@@ -26,6 +27,7 @@ from ground.server.requests import read_request
 from ground.server.telemetry_answers import latest
 from ground.station import GroundStation
 from sim_hw.ground_segment import GroundSegment
+from tests.mission_security import stored_security
 from tests.sim.conftest import PASS_START_S, MakeRig, Rig
 
 
@@ -39,13 +41,15 @@ class Ground:
         epoch_ns = rig.node.part(Clock).tai_ns() - rig.loop.now_ns()
         assert isinstance(config, LinkConfig)
         epoch_ns -= ahead_s * NS
-        self.station = GroundStation(rig.dictionary, GroundSession(config), epoch_tai_ns=epoch_ns)
+        security = stored_security(rig.mission)
+        session = GroundSession(config, security.security)
+        self.station = GroundStation(rig.dictionary, session, epoch_tai_ns=epoch_ns, security=security)
         self.segment = GroundSegment(self.station, rig.air, rig.loop)
         rig.until(until_s)
 
     def schedule(self, name: str, after_s: float, **more: Any) -> tuple[CommandRecord, CommandRecord]:
         now_ns = self.rig.loop.now_ns()
-        release_ns = release_tai_ns(f"+{after_s}", self.station.onboard_clock(now_ns).onboard_ns)
+        release_ns = release_tai_ns(f"+{after_s}", self.station.onboard_clock(now_ns).onboard_ns, BUILT_IN)
         record, scheduled, cltus = self.station.schedule(name, {}, release_ns, now_ns, **more)
         self.segment.uplink(cltus)
         return record, scheduled
@@ -167,19 +171,36 @@ def test_a_ground_leaves_the_counts_of_the_missions_own_steps_alone(make_rig: Ma
     [
         ("+90", 5 * NS + 90 * NS),
         ("+0.5", 5 * NS + NS // 2),
-        ("1970-01-01T00:00:00Z", 378_691_237 * NS),
-        ("1970-01-01T01:00:00.25+01:00", 378_691_237 * NS + NS // 4),
-        ("1970-01-01T00:00:00", 378_691_237 * NS),
+        ("1970-01-01T00:00:00Z", 378_691_210 * NS),
+        ("1970-01-01T01:00:00.25+01:00", 378_691_210 * NS + NS // 4),
+        ("1970-01-01T00:00:00", 378_691_210 * NS),
+        ("2016-12-31T23:59:60Z", 1_861_920_036 * NS),
+        ("2016-12-31T23:59:60.5Z", 1_861_920_036 * NS + NS // 2),
+        ("2017-01-01T00:00:00Z", 1_861_920_037 * NS),
     ],
 )
 def test_release_times_as_people_write_them(text: str, tai_ns: int) -> None:
-    assert release_tai_ns(text, 5 * NS) == tai_ns
+    assert release_tai_ns(text, 5 * NS, BUILT_IN) == tai_ns
 
 
-@pytest.mark.parametrize("text", ["", "90", "+", "+nan", "+inf", "tomorrow", "2026-13-01T00:00:00Z", "1900-01-01"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "90",
+        "+",
+        "+nan",
+        "+inf",
+        "tomorrow",
+        "2026-13-01T00:00:00Z",
+        "1900-01-01",
+        "2026-12-31T23:59:60Z",
+        "10:60:00",
+    ],
+)
 def test_other_texts_are_no_release_times(text: str) -> None:
     with pytest.raises(OrbitnodeError, match="should be UTC such as"):
-        release_tai_ns(text, 5 * NS)
+        release_tai_ns(text, 5 * NS, BUILT_IN)
 
 
 def asked(*texts: str) -> dict[str, Any]:

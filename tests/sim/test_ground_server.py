@@ -23,7 +23,7 @@ from flight.link.aos_stack import AosConfig, AosFlightLink
 from flight.link.cfdp.transfers import FileReceived
 from ground.changes import Change, Packet
 from ground.cli import cmd, events, parameters, tm
-from ground.cli.client import GroundClient
+from ground.cli.api.client import GroundClient
 from ground.config import GroundConfig
 from ground.link.aos_session import AosSession
 from ground.link.mission_link import UdpLink
@@ -37,6 +37,7 @@ from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.decoder import REPORT, DecodedPacket
 from tests.archives import reading
+from tests.command_line import command_line
 from tests.full_disk import limited_files
 from tests.ground_dictionary import make
 from tests.ground_node import LittleNode
@@ -115,6 +116,10 @@ def test_busy_ports_are_named(ground: Ground) -> None:
     "line",
     [
         b'{"do": "fly"}',
+        b'{"do":"link","action":"fly"}',
+        b'{"do":"link","action":"set-vs","value":"3"}',
+        b'{"do":"link","action":"set-vs","value":NaN}',
+        b'{"do":"link","action":"resume"}',
         b'{"do":"status","x":1}',
         b'{"do":"latest","name":[]}',
         b'{"do":"command","name":"ping","texts":[1]}',
@@ -141,6 +146,19 @@ def test_bad_requests_get_an_error_and_the_ground_goes_on(ground: Ground, line: 
             assert "error" in json.loads(answers.readline())
     with GroundClient(ground.api) as client:
         assert client.ask(do="status")["contact"] is False
+
+
+def test_the_command_link_is_shown_and_led_by_hand(ground: Ground) -> None:
+    port = str(ground.api)
+    assert command_line("link", "--port", port)[1].splitlines()[0].rstrip() == "mode        automatic"
+    code, out, _ = command_line("link", "set-vs", "7", "--port", port, "--json")
+    link = json.loads(out)
+    assert (code, link["mode"], link["vs"], link["fop_state"], link["clcw"]) == (0, "manual", 7, "S6", None)
+    code, _, err = command_line("link", "set-window", "200", "--port", port)
+    assert (code, err) == (1, "orbitnode: error: set-window: 200 is outside 1..10\n")
+    for words in (("set-vs",), ("terminate", "1"), ("fly",), ("set-vs", "x")):
+        assert command_line("link", *words, "--port", port)[0] == 2
+    assert json.loads(command_line("link", "auto", "--port", port, "--json")[1])["mode"] == "automatic"
 
 
 def test_one_connection_is_one_operator(ground: Ground) -> None:

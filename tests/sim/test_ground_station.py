@@ -189,7 +189,10 @@ def test_lost_command_is_not_sent_in_the_next_pass() -> None:
     station.end_contact(2 * NS)
     station.on_time(40 * NS)
     assert (lost.outcome, lost.reason) == (LOST, "no answer from the node in time; may still be executed")
-    up = station.on_downlink(unit_of(flight), 3000 * NS) + station.on_downlink(unit_of(flight), 3001 * NS)
+    station.on_downlink(unit_of(flight), 3000 * NS)
+    (unlock,) = station.on_downlink(unit_of(flight), 3001 * NS)  # its number goes to the other command
+    assert flight.on_uplink(unlock, 0) == []
+    up = station.on_downlink(unit_of(flight), 3001 * NS)
     packets = [PusTc.decode(packet) for cltu in up for packet in packets_of(flight.on_uplink(cltu, 0))]
     assert [(packet.service, packet.seq) for packet in packets] == [(17, kept.seq)]
     assert (lost.outcome, lost.reason) == (REJECTED, "sent, but it never arrived, and was given up")

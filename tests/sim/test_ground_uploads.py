@@ -91,7 +91,7 @@ def test_a_file_of_which_nothing_arrives_fails_and_leaves_the_queue(tmp_path: An
 
 @pytest.mark.parametrize("how", ["arrives", "is rejected", "times out"])
 def test_the_time_of_a_file_begins_when_its_turn_comes(how: str) -> None:
-    uploads = Uploads(3, 1, 2, TransactionNumbers(1, 7))
+    uploads = Uploads(3, 1, 2, TransactionNumbers(1, 7), 1017)
     first = uploads.begin("a", bytes(20_000), 0, timeout_s=30.0)
     second = uploads.begin("b", bytes(1_000), NS, timeout_s=40.0)
     now_ns = 0
@@ -190,7 +190,7 @@ def test_what_the_node_ignores_or_gives_up_is_no_completed_file(tmp_path: Any) -
 @pytest.mark.parametrize("word", ["upload_received", "upload_failed"])
 def test_a_part_that_comes_again_changes_no_word_of_the_node(word: str) -> None:
     """The node may have the file, and say so, before its link has told the ground that the last part arrived."""
-    uploads = Uploads(3, 1, 2, TransactionNumbers(1, 7), confirms=True)
+    uploads = Uploads(3, 1, 2, TransactionNumbers(1, 7), 1017, confirms=True)
     upload = uploads.begin("a", b"", 0, timeout_s=30.0)
     tags = []
     while (given := uploads.next_packet(100)) is not None:
@@ -203,7 +203,7 @@ def test_a_part_that_comes_again_changes_no_word_of_the_node(word: str) -> None:
 
 
 def test_a_node_without_such_events_confirms_nothing() -> None:
-    uploads = Uploads(3, 1, 2, TransactionNumbers(1, 7))
+    uploads = Uploads(3, 1, 2, TransactionNumbers(1, 7), 1017)
     upload = uploads.begin("a", b"", 0, timeout_s=30.0)
     while (given := uploads.next_packet(100)) is not None:
         uploads.acknowledged(given[0], 0)
@@ -211,7 +211,7 @@ def test_a_node_without_such_events_confirms_nothing() -> None:
 
 
 def test_files_that_were_sent_are_remembered_up_to_a_bound() -> None:
-    uploads = Uploads(3, 1, 2, TransactionNumbers(1, 7), confirms=True)
+    uploads = Uploads(3, 1, 2, TransactionNumbers(1, 7), 1017, confirms=True)
     made = []
     for number in range(SENT_MAX + 1):
         made.append(uploads.begin(f"f{number}", b"", 0, timeout_s=30.0))
@@ -225,7 +225,12 @@ def test_the_real_node_confirms_each_file_and_says_what_it_ignores(make_rig: Mak
     rig = make_rig()
     with entered(tmp_path / "archive.db", rig.dictionary) as archive:
         station = GroundStation(
-            rig.dictionary, rig.session, epoch_tai_ns=rig.world.start_tai_ns, archive=archive, epoch=5
+            rig.dictionary,
+            rig.session,
+            epoch_tai_ns=rig.world.start_tai_ns,
+            archive=archive,
+            epoch=5,
+            security=rig.stored_security,
         )
         ground = GroundSegment(station, rig.air, rig.loop)
         rig.until(PASS_START_S + 60)

@@ -57,7 +57,7 @@ def test_every_command_is_run_or_says_by_what(name: str) -> None:
         place = f"{name}:{block.line}"
         if block.language == "console":
             assert block.steps, f"{place}: no line begins with '$ '"
-            known = {"session", "background", "varies", "after", "vectors", "made-by"}
+            known = {"session", "background", "once", "varies", "after", "vectors", "made-by"}
             assert set(block.words) <= known, f"{place}: {set(block.words) - known} means nothing"
             assert is_run(block) or "made-by" in block.words or not VECTORS.is_dir(), f"{place}: has no {block.word}"
             for path in block.elsewhere:

@@ -10,7 +10,7 @@ import pytest
 from flight.contract.failures import Failure
 from flight.core.nanoseconds import NS
 from flight.link.pus import PusTc
-from flight.link.time_code import TIME_NS_MAX
+from flight.link.time.time_code import TIME_NS_MAX
 from flight.services.automation.schedule import Schedule
 from flight.services.automation.sequences import Sequences
 from flight.services.time.clock import Clock

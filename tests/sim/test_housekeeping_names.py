@@ -19,7 +19,9 @@ from flight.contract.dictionary import Structure
 from flight.contract.failures import Failure
 from flight.contract.fields import Value
 from flight.core.nanoseconds import ns
+from flight.core.utc.leap_seconds import BUILT_IN, LeapRow
 from flight.link.pus import PusTc
+from flight.link.security.link_security import REASONS
 from flight.link.tm_tc_stack import FlightLink
 from flight.mission import MISSIONS, load
 from flight.node import Node
@@ -36,6 +38,7 @@ from flight.services.files.outbox import Outbox
 from flight.services.files.uploads import Uploads
 from flight.services.health.status import BootRecord
 from flight.services.radio.radio import RadioLinks
+from flight.services.radio.security import Security
 from flight.services.recorder.recorder import Recorder
 from flight.services.reporting.event_gate import EventGate
 from flight.services.reporting.events import Events
@@ -164,7 +167,8 @@ def test_fields_of_link(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> N
     link = node.part(RadioLinks)[0].link
     assert isinstance(link, FlightLink)
     link.counters.tc_frames, link.counters.tc_packets, link._cltus.corrected = (next(fresh) for _ in range(3))
-    link.counters.uplink_rejected.update({"frame": next(fresh), "packet": next(fresh)})
+    link.farm.counters.control = next(fresh)
+    link.counters.uplink_rejected.update({"frame": next(fresh), "packet": next(fresh), "control_rate": next(fresh)})
     node.part(Outbox).put("waits", bytes(5_000))
     node.part(Outbox).sent, node.part(Uploads).received, node.part(Uploads).failed = (next(fresh) for _ in range(3))
     for _ in range(5):
@@ -178,8 +182,29 @@ def test_fields_of_link(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> N
         "files_sent": node.part(Outbox).sent, "files_received": node.part(Uploads).received,
         "files_failed": node.part(Uploads).failed, "file_pdus_refused": 5,
         "rx_dropped": 17, "codeblocks_corrected": counters.cltu_corrected,
+        "control_commands": counters.control_commands,
+        "control_refused": counters.uplink_rejected["control_rate"],
     }  # fmt: skip
     check(node, "link", right)
+
+
+def test_fields_of_security(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    node, fresh = settle(make_rig()), numbers()
+    security = node.part(Security)
+    assert security.link_security is not None
+    counters = security.link_security.counters
+    counters.refused.update((reason, next(fresh)) for reason in REASONS)
+    counters.accepted, counters.protected, security._stored, security._store_failures = (next(fresh) for _ in range(4))
+    security._procedures, security._procedures_refused = next(fresh), next(fresh)
+    right = {
+        "volatile": 0, "accepted": counters.accepted,
+        **{f"refused_{reason}": count for reason, count in counters.refused.items()},
+        "protected": counters.protected, "stored": security._stored, "store_failures": security._store_failures,
+        "procedures": security._procedures, "procedures_refused": security._procedures_refused,
+    }  # fmt: skip
+    check(node, "security", right)
+    monkeypatch.setattr(Security, "volatile", True)
+    check(node, "security", right | {"volatile": 1})
 
 
 def test_fields_of_executive(make_rig: MakeRig) -> None:
@@ -343,6 +368,14 @@ def test_fields_of_parameters(make_rig: MakeRig) -> None:
     node = settle(rig)
     node.part(Parameters)._changes = 9
     check(node, "parameters", {"set": 3, "unknown": 2, "refused": 1, "changes": 9})
+
+
+def test_fields_of_leap_seconds(make_rig: MakeRig) -> None:
+    node = settle(make_rig())
+    more = (LeapRow(61_771, 38), LeapRow(61_953, 39))  # 2028-01-01 and 2028-07-01
+    node._platform.leap_seconds = BUILT_IN.extended(more, 62_000)
+    values = {"tai_utc_s": 37, "last_mjd": 61_953, "last_tai_utc_s": 39, "expires_mjd": 62_000, "old": 0, "added": 2}
+    check(node, "leap_seconds", values)
 
 
 def test_fields_of_time(make_rig: MakeRig) -> None:

@@ -28,6 +28,7 @@ from sim_hw.machine.loop import VirtualLoop
 from sim_hw.machine.platform import SimPlatform
 from sim_hw.spacecraft import Spacecraft
 from sim_hw.world.world import World, WorldConfig
+from tests.mission_security import mission_keys
 from tests.sim.conftest import PASS_START_S, MakeRig, Rig
 
 IN_PASS_S = PASS_START_S + 60
@@ -315,7 +316,8 @@ def test_two_nodes_in_one_virtual_time(bare_mission: Any) -> None:
         mission = load(path)
         loop_world = World(WorldConfig())
         silent = SilentRadio()
-        crafts.append(Spacecraft(mission, loop, loop_world, Random(1), radios={"s-band": silent}))
+        keys = partial(mission_keys, mission)
+        crafts.append(Spacecraft(mission, loop, loop_world, Random(1), radios={"s-band": silent}, keys=keys))
     for craft in crafts:
         craft.boot()
     loop.run_until(ns(60))
@@ -371,7 +373,8 @@ def test_power_cut_at_every_early_storage_operation_leaves_a_node_that_boots_and
     for cut_at in range(1, 60):
         loop = VirtualLoop()
         world = World(WorldConfig())
-        craft = Spacecraft(mission, loop, world, Random(cut_at), radios={"s-band": SilentRadio()})
+        keys = partial(mission_keys, mission)
+        craft = Spacecraft(mission, loop, world, Random(cut_at), radios={"s-band": SilentRadio()}, keys=keys)
         craft.disk.cut_at_operation = cut_at
         boot_or_cut(craft)
         craft.run_until(ns(130))

@@ -61,7 +61,7 @@ def test_set_refuse_report_reset(make_rig: MakeRig) -> None:
 
 
 def upload(rig: Rig, name: str, octets: bytes) -> None:
-    made = Uploads(3, 1, 2, TransactionNumbers(0, rig.sent))  # a transaction number of its own
+    made = Uploads(3, 1, 2, TransactionNumbers(0, rig.sent), 1017)  # a transaction number of its own
     made.begin(name, octets, 0, 60.0)
     while (given := made.next_packet(1)) is not None:
         rig.send_packet(given[1])

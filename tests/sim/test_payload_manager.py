@@ -381,7 +381,7 @@ def test_charge_has_hysteresis_and_spares_the_urgent(bench: Callable[..., Bench]
     c = b.manager.statistics()
     assert c.screened == 3, "the three alerts of twelve tiles"
     assert b.ground.named("gate_shut")[0] | {"board_c": 0} == {
-        "reason": "energy", "above": 0, "soc_frac": pytest.approx(0.65), "board_c": 0,
+        "reason": "energy", "from_priority": 1, "soc_frac": pytest.approx(0.65), "board_c": 0,
     }  # fmt: skip
     b.state = replace(GOOD, soc_frac=0.75)  # over the lower threshold, not yet over the upper one
     b.run(20)

@@ -19,9 +19,10 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.mission import MISSIONS
-from ground.cli import api_operator, procedure
-from ground.cli.api_operator import ApiOperator
-from ground.cli.client import GroundLost
+from ground.cli import procedure
+from ground.cli.api import api_operator
+from ground.cli.api.api_operator import ApiOperator
+from ground.cli.api.client import GroundLost
 from tests.command_line import command_line
 from tests.live_ground import Ground, UdpNode
 from tests.ports import free_port

@@ -25,12 +25,14 @@ from flight.core.errors import DecodeError, OrbitnodeError
 from flight.core.task import Task
 from flight.link.actions import PacketReceived
 from flight.link.pus import PusTc, PusTm
+from flight.link.security.link_security import LinkSecurity
 from flight.link.tm_tc_stack import LinkConfig
 from flight.linux import flight_command as command
 from flight.mission import MISSIONS, load
 from flight.node import Node, build
 from ground.link.actions import SendCltu
 from ground.link.tm_tc_session import GroundSession
+from tests.mission_security import bench_security, stored_at_once
 from tests.ports import free_port
 from tests.waiting import GIVE_UP_S, wait_until
 
@@ -85,6 +87,7 @@ class Bench:
         self.mission = folder / "mission.toml"
         self.write()
         self.packets: list[PusTm] = []  # telemetry so far, oldest first
+        self.security: LinkSecurity | None = None  # of the ground, from the first talk on
 
     def listen(self) -> None:
         self.down = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -130,11 +133,14 @@ class Bench:
         mission = load(self.mission)
         config = mission.links[0].config
         assert isinstance(config, LinkConfig)
-        session = GroundSession(replace(config, recoveries=1000))
+        if self.security is None:
+            self.security = bench_security(mission)
+        security = self.security
+        session = GroundSession(replace(config, recoveries=1000), security)
         sent = request is None
 
         def act(actions: list[Any]) -> None:
-            for one in actions:
+            for one in stored_at_once(session, security, actions, time.monotonic_ns()):
                 if isinstance(one, SendCltu):
                     self.down.sendto(one.octets, ("127.0.0.1", self.up_port))
                 elif isinstance(one, PacketReceived):

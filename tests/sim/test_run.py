@@ -26,11 +26,11 @@ from spacepackets.ecss.tm import PusTm as PeerTm
 
 from flight.contract.dictionary import Dictionary
 from flight.link.pus import PusTm
-from flight.link.time_code import decode_cuc
+from flight.link.time.time_code import decode_cuc
 from flight.link.tm.tm_frame import TmFrame
 from flight.mission import MISSIONS
 from ground.telemetry.decoder import HOUSEKEEPING, Decoder
-from ground.telemetry.xtce import ROOT_CONTAINER, parameter_name
+from ground.xtce.names import ROOT_CONTAINER, parameter_name
 from payloads.worker.guards import Guard
 from tests.archives import reading
 from tests.sim.conftest import START

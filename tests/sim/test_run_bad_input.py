@@ -386,7 +386,7 @@ def test_a_model_or_scene_that_is_missing_or_damaged_and_the_results_of_the_last
         ),
         Case(
             [*short, "--scenes", str(tiles)],
-            ["orbit.toml:66: payload.worker_app[0].model: ", "model_4b_l1c.onnx is missing", remedy],
+            ["orbit.toml:68: payload.worker_app[0].model: ", "model_4b_l1c.onnx is missing", remedy],
             lines=2,
             cache=tmp_path / "empty",
             process=True,

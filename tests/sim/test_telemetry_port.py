@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from flight.core.nanoseconds import NS
-from ground.cli.client import GroundClient
+from ground.cli.api.client import GroundClient
 from ground.counters import PortCounters
 from ground.link.tm_tc_session import GroundSession
 from ground.server import telemetry_port

@@ -16,7 +16,8 @@ from flight.link.space_packet import SpacePacket
 from flight.mission import load
 from flight.services.time.clock import Clock, Correction, TimeService
 from ground.telemetry.decoder import DecodedPacket, Decoder
-from ground.telemetry.xtce import ROOT_CONTAINER, xtce_document
+from ground.xtce.document import xtce_document
+from ground.xtce.names import ROOT_CONTAINER
 from sim_hw.config import SimConfig
 from sim_hw.mission_run import MissionRun
 from sim_hw.report.outputs import RunFolder

@@ -38,7 +38,7 @@ from typing import Any
 
 from flight.core.errors import OrbitnodeError
 from flight.mission import MISSIONS
-from ground.cli.client import GroundClient
+from ground.cli.api.client import GroundClient
 from ground.cli.tasks import ask
 from tests.busy import busy
 from tests.ports import free_port

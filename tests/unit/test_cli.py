@@ -17,7 +17,7 @@ import pytest
 from flight import __version__, cli
 from flight.core.errors import SetupError
 from ground.cli import tm
-from ground.cli.console import PlainConsole
+from ground.cli.terminal.console import PlainConsole
 from sim_hw.report import closing_table
 from tests.waiting import GIVE_UP_S
 

@@ -94,10 +94,12 @@ import sys, types
 from importlib.metadata import EntryPoint
 from flight import cli
 module = types.ModuleType("crashing")
-module.HELP, module.LOOP = "crashes", sys.argv[1] == "loop"
+loops = {"batch": False, "loop": True, "asked, batch": lambda args: False, "asked, loop": lambda args: True}
+module.HELP, module.LOOP = "crashes", loops[sys.argv[1]]
 module.add_arguments = lambda parser: None
 def execute(args):
     print("said before", file=sys.stderr)
+    print(type(sys.stdout).__name__)
     raise ZeroDivisionError("by nothing")
 module.execute = execute
 sys.modules["crashing"] = module
@@ -107,12 +109,13 @@ sys.exit(cli.main(["crash"]))
 """
 
 
-@pytest.mark.parametrize("kind", ["batch", "loop"])
+@pytest.mark.parametrize("kind", ["batch", "loop", "asked, batch", "asked, loop"])
 def test_a_crash_is_one_line_for_a_loop_as_for_a_batch(kind: str, tmp_path: Path) -> None:
     code = f"import tempfile; tempfile.tempdir = {str(tmp_path)!r}\n" + CRASHING
     done = orbitnode(kind, code=code)
     first, second = done.stderr.splitlines()
     assert (done.returncode, first) == (1, "said before")
+    assert (done.stdout == "LogSink\n") == kind.endswith("loop")
     assert second.startswith("orbitnode: error: unexpected ZeroDivisionError: by nothing; the traceback is in ")
     with broken("full disk") as full:
         assert orbitnode(kind, code=code, err=full).returncode == 1

@@ -65,7 +65,8 @@ def mission(tmp_path: Path) -> Callable[..., Path]:
         path = tmp_path / "mission.toml"
         rows = "".join(f'{key} = "{url}"\n' for key, url in drivers.items())
         base = (MISSIONS / "orbit.toml").as_posix()
-        path.write_text(f'extends = "{base}"\napp = []\n[node]\nname = "n-1"\n[drivers]\n{rows}')
+        link = '[[link]]\nname = "s-band"\ndriver = "sim:s-band"\nuplink_security = "clear"\n'  # without keys
+        path.write_text(f'extends = "{base}"\napp = []\n[node]\nname = "n-1"\n{link}[drivers]\n{rows}')
         return path
 
     return write
@@ -176,7 +177,7 @@ def test_faults_of_the_file_and_of_what_is_installed_are_told_at_once(site: Path
     install(site, "acme", {"eps.serial": "acme:open_it"})
     with pytest.raises(MissionError) as refused:
         load(mission(eps="can:0", heater="gpio:3"))
-    starts = ["mission.toml:6: drivers.eps: ", "mission.toml:7: drivers.heater: ", "driver 'eps.serial' of acme"]
+    starts = ["mission.toml:10: drivers.eps: ", "mission.toml:11: drivers.heater: ", "driver 'eps.serial' of acme"]
     for fault, start in zip(refused.value.faults, starts, strict=True):
         assert fault.rpartition("/")[2].startswith(start)
 

@@ -10,7 +10,7 @@ import pytest
 
 from flight.linux.platform import LinuxPlatform
 from hal.base import HalError
-from hal.udp_radio import TRANSMIT_UNITS, UNIT_OCTETS_MAX, UdpRadio, open_radio
+from hal.udp_radio import DRAIN_DATAGRAMS, DRAIN_OCTETS, TRANSMIT_UNITS, UNIT_OCTETS_MAX, UdpRadio, open_radio
 from tests.linux_loop import run_until
 from tests.ports import free_port
 from tests.waiting import GIVE_UP_S
@@ -162,6 +162,22 @@ def test_floods_and_long_datagrams_are_bounded_and_counted(host: LinuxPlatform, 
             radio.send(unit)
     accepted = sum(radio.send(b"x" * 100) for _ in range(50))
     assert accepted == TRANSMIT_UNITS and radio.counters.no_room == 50 - TRANSMIT_UNITS
+    radio.close()
+
+
+@pytest.mark.parametrize(("octets", "at_once"), [(100, -(-DRAIN_OCTETS // 100)), (10, DRAIN_DATAGRAMS)])
+def test_many_small_datagrams_come_at_once_and_in_order(
+    host: LinuxPlatform, ports: Ports, octets: int, at_once: int
+) -> None:
+    ground, down, up = ports
+    radio = udp_radio(f"127.0.0.1:{down}:{up}", host, 1000)
+    sent = [bytes((number,)) * octets for number in range(150)]
+    for datagram in sent:
+        ground.sendto(datagram, ("127.0.0.1", up))
+    heard = list(iter(radio.receive, None))
+    assert b"".join(heard) == b"".join(sent)
+    assert [len(stretch) // octets for stretch in heard] == [at_once] * (150 // at_once) + [150 % at_once]
+    assert radio.counters.received == 150 and radio.counters.errors == 0
     radio.close()
 
 

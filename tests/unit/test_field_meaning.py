@@ -17,7 +17,7 @@ from flight.link.pus import PusTc, PusTm
 from flight.mission import MISSIONS, load
 from ground.commands.commanding import CommandEncoder, describe_field, parse_arguments
 from ground.telemetry.decoder import Decoder, parameter_rows
-from ground.telemetry.xtce import xtce_document
+from ground.xtce.document import xtce_document
 from tests.field_values import rows
 from tests.ground_dictionary import make
 

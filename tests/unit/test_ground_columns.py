@@ -13,7 +13,7 @@ from flight.contract.fields import Field, Scalar, Value
 from flight.core.nanoseconds import NS
 from flight.kernels import encode_packets, extract_fields, split_packets
 from flight.link.pus import PusTm
-from flight.link.time_code import decode_cuc
+from flight.link.time.time_code import decode_cuc
 from flight.mission import MISSIONS, load
 from ground.telemetry.columns import PACKET_TIME, fixed_fields, structure_layout
 from ground.telemetry.decoder import Decoder

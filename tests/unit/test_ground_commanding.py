@@ -349,7 +349,7 @@ def test_packet_times_are_written_as_utc() -> None:
     retrieve = find_command(NODE_DICTIONARY, "retrieve_range")
     rows = '[["reports", "1970-01-01T00:00:00Z", "1970-01-01T00:00:01Z"]]'
     data = encoder.encode("retrieve_range", parse_arguments(retrieve, [f"ranges={rows}"])).packet[11:-2]
-    assert data.hex() == "0100" + f"{378_691_237:08x}0000" + f"{378_691_238:08x}0000"
+    assert data.hex() == "0100" + f"{378_691_210:08x}0000" + f"{378_691_211:08x}0000"
     for bad in ("yesterday", "+5", "2026-13-01", "1900-01-01"):
         with pytest.raises(OrbitnodeError, match=r"should be UTC such as 2026-03-20T10:00:00Z$"):
             encoder.encode("set_retrieval_start", {"time": bad, "stores": []})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,18 +20,14 @@ from flight.contract.fields import Field, FieldError, Layout, Limits, Refers, Sc
 from flight.core.nanoseconds import NS
 from flight.link.pus import PusTc, PusTm
 from flight.link.space_packet import SpacePacket, idle_packet
-from flight.link.time_code import decode_cuc
+from flight.link.time.time_code import decode_cuc
 from flight.mission import MISSIONS, load
 from ground.telemetry.decoder import Decoder
 from ground.telemetry.limits import RED, YELLOW, LimitChecker
-from ground.telemetry.xtce import (
-    NAMESPACE,
-    ROOT_CONTAINER,
-    TIME_PARAMETER,
-    named_for_xtce,
-    parameter_name,
-    xtce_document,
-)
+from ground.xtce.dialect import XTCE, YAMCS, Dialect
+from ground.xtce.document import NAMESPACE, xtce_document
+from ground.xtce.names import ROOT_CONTAINER, named_for_xtce, parameter_name
+from ground.xtce.telemetry import TIME_PARAMETER
 from tests.field_values import integer
 from tests.ground_dictionary import make
 
@@ -103,6 +100,8 @@ def packets() -> Iterator[tuple[Structure | EventDefinition | Report, dict[str, 
             yield e, v, PusTm(e.apid, seq, 5, e.subtype, data, T0_NS)
         for r in dictionary.reports:
             v = values(r.fields, seed)
+            if "code" in v:  # of a failure: one that the dictionary has, as all that a node sends
+                v["code"] = sorted(dictionary.failures)[seed % len(dictionary.failures)]
             yield r, v, PusTm(r.apid, seq, r.service, r.subtype, r.layout.encode([*v.values()]), T0_NS)
 
 
@@ -118,6 +117,9 @@ def test_space_packet_parser_reads_what_our_decoder_reads(definition: Any) -> No
             plain, rest = declared.fields[:first], declared.fields[first:]
             octets_left = Layout(rest).encode([given[one.name] for one in rest])
             assert bytes(theirs[parameter_name(declared.name, rest[0].name)]) == octets_left
+        if ours.service == 1 and declared.name != "refusals":
+            assert shared_by_reports(theirs) == packet.data
+            continue
         for one in plain:
             got = theirs[parameter_name(declared.name, one.name)]
             if one.type == "time":
@@ -129,9 +131,49 @@ def test_space_packet_parser_reads_what_our_decoder_reads(definition: Any) -> No
         assert ours.time_ns == T0_NS
 
 
+def shared_by_reports(theirs: Any) -> bytes:
+    """The source data of a report of service 1, by the parameters that all such reports share."""
+    bits = 0
+    for name, width in REQUEST.items():
+        bits = bits << width | int(theirs[name].raw_value)
+    data = bits.to_bytes(4, "big")
+    if "FAILURE_CODE" in theirs:
+        detail = theirs["FAILURE_DETAIL"].encode()
+        data += int(theirs["FAILURE_CODE"].raw_value).to_bytes(2, "big") + bytes((len(detail),)) + detail
+    return data
+
+
+REQUEST = {"REQUEST_VERSION": 3, "REQUEST_TYPE": 1, "REQUEST_SEC_HDR": 1, "REQUEST_APID": 11, "REQUEST_SEQ_FLAGS": 2,
+           "REQUEST_SEQ_COUNT": 14}  # fmt: skip
+
+
+def test_a_failure_is_shown_by_its_meaning(definition: Any) -> None:
+    failure = next(r for r in make().reports if r.service == 1 and r.subtype == 2)
+    code, meaning = next(iter(make().failures.items()))
+    data = failure.layout.encode((0x1801, 0xC005, code, "why"))
+    read_out = read(definition, PusTm(failure.apid, 0, 1, 2, data, T0_NS).encode())
+    assert read_out["FAILURE_CODE"] == meaning and read_out["FAILURE_DETAIL"] == "why"
+    assert (read_out["REQUEST_APID"], read_out["REQUEST_SEQ_COUNT"]) == (1, 5)
+
+
 def test_idle_and_cfdp_packets_are_read_to_their_end(definition: Any) -> None:
     assert bytes(read(definition, idle_packet(40))["IDLE_DATA"]) == idle_packet(40)[6:]
     assert bytes(read(definition, SpacePacket(3, 1, b"pdu").encode())["CFDP_PDU"]) == b"pdu"
+
+
+def test_a_list_of_events_is_no_event(tmp_path: Path) -> None:
+    report = Report(1, 5, 8, "disabled", (Field("events", "rows", fields=(Field("event", "u16"),)),))
+    made = replace(make(), reports=(report,))
+    root = ET.fromstring(xtce_document(made))
+    containers = {str(one.get("name")): one for one in root.iter(tag("SequenceContainer"))}
+    event = next(containers["EventReport"].iter(tag("ComparisonList")))
+    found = {(one.get("parameterRef"), one.get("comparisonOperator", "=="), one.get("value")) for one in event}
+    assert found == {("PUS_SERVICE", "==", "5"), ("PUS_SUBTYPE", "<=", "4")}
+    path = tmp_path / "dictionary.xml"
+    path.write_text(xtce_document(made))
+    definition = pytest.importorskip("space_packet_parser").load_xtce(path)
+    assert "EVENT_NUMBER" not in read(definition, PusTm(1, 0, 5, 8, b"\0", T0_NS).encode())
+    assert read(definition, PusTm(1, 0, 5, 1, b"\0\1\0", T0_NS).encode())["EVENT_NUMBER"] == 1
 
 
 def test_pong_is_no_verification(definition: Any) -> None:
@@ -271,11 +313,124 @@ def test_names_that_others_give_are_such_as_xtce_allows_and_each_is_there_once()
     root = ET.fromstring(xtce_document(odd_dictionary()))
     containers = [str(one.get("name")) for one in root.iter(tag("SequenceContainer"))]
     commands = [str(one.get("name")) for one in root.iter(tag("MetaCommand"))]
-    assert len(set(containers)) == len(containers) and len(set(commands)) == len(commands) == len(ODD)
+    assert len(set(containers)) == len(containers)
+    assert len(set(commands)) == len(commands) == len(ODD) + 1  # and what all of them begin with
     for one in root.iter():
         for key in ("name", "parameterRef", "containerRef", "parameterTypeRef", "argumentRef"):
             named = one.get(key)
+            if named is not None and named.startswith("/yamcs/"):  # of the verifiers: the sending system's own
+                continue
             assert named is None or one.tag == tag("AncillaryData") or re.fullmatch(r"[^./:\[\]\s]+", named), named
+
+
+# Commands, and how they are followed
+
+
+def meta_commands(dictionary: Dictionary, dialect: Dialect = XTCE) -> dict[str, ET.Element]:
+    root = ET.fromstring(xtce_document(dictionary, dialect, timeout_s=7.5))
+    return {str(one.get("name")): one for one in root.iter(tag("MetaCommand"))}
+
+
+def test_every_command_assigns_what_all_begin_with() -> None:
+    commands = meta_commands(ORBIT)
+    base = commands.pop("PusTelecommand")
+    assert base.get("abstract") == "true"
+    names = [one.get("name") for one in base.iter(tag("Argument"))]
+    assert names == ["apid", "ack", "service", "subtype", "source"]
+    assert set(commands) == {command.name for command in ORBIT.commands}
+    for command in ORBIT.commands:
+        made = commands[command.name]
+        assert [one.get("metaCommandRef") for one in made.iter(tag("BaseMetaCommand"))] == ["PusTelecommand"]
+        assigned = {one.get("argumentName"): one.get("argumentValue") for one in made.iter(tag("ArgumentAssignment"))}
+        given = (command.apid, 0b1011, command.service, command.subtype, 0)
+        assert assigned == dict(zip(names, map(str, given), strict=True))
+
+
+def test_a_command_begins_as_pus_has_it() -> None:
+    """The fixed parts and the arguments of the abstract telecommand, put together: our own encoder's octets."""
+    base = meta_commands(ORBIT)["PusTelecommand"]
+    root = ET.fromstring(xtce_document(ORBIT))
+    widths = {
+        str(one.get("name")): int(next(one.iter(tag("IntegerDataEncoding"))).get("sizeInBits", ""))
+        for one in root.iter(tag("IntegerArgumentType"))
+        if str(one.get("name")).startswith("PusTelecommand__")
+    }
+    values = {"apid": 2, "ack": 0b1011, "service": 128, "subtype": 5, "source": 0}
+    bits = ""
+    for entry in next(base.iter(tag("EntryList"))):
+        if entry.tag == tag("FixedValueEntry"):
+            width = int(entry.get("sizeInBits", ""))
+            bits += f"{int(entry.get('binaryValue', ''), 16):0{width}b}"
+        else:
+            name = entry.get("argumentRef", "")
+            bits += f"{values[name]:0{widths[f'PusTelecommand__{name}_t']}b}"
+    ours = PusTc(2, 0, 128, 5, b"", ack=values["ack"]).encode()
+    made = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    assert made[:4] == ours[:4] and made[6:] == ours[6:-2] and made[4:6] == bytes(2)  # length and CRC are filled in
+
+
+def test_verifiers_compare_the_reports_with_what_was_sent() -> None:
+    commands = meta_commands(ORBIT)
+    base = commands.pop("PusTelecommand")
+    algorithms = [one.text or "" for one in base.iter(tag("AlgorithmText"))]
+    assert [re.findall(r"stage: (\d)", text) for text in algorithms] == [["1"], ["3"], ["7"]]
+    (inputs,) = {tuple(str(i.get("parameterRef")) for i in one) for one in base.iter(tag("InputSet"))}
+    assert inputs == ("/yamcs/cmd/arg/apid", "/yamcs/cmdHist/ccsds-seqcount", "REQUEST_APID", "REQUEST_SEQ_COUNT",
+                      "VERIFICATION_SUBTYPE", "FAILURE_CODE", "FAILURE_DETAIL")  # fmt: skip
+    assert {one.get("timeToStopChecking") for one in base.iter(tag("CheckWindow"))} == {"PT7.5S"}
+    assert not [one for command in commands.values() for one in command.iter(tag("VerifierSet"))]
+
+
+def test_an_argument_that_follows_from_others_says_so() -> None:
+    said = {
+        str(one.get("name")): ancillary(one).get("computed", "")
+        for one in meta_commands(ORBIT)["load_parameter_table"].iter(tag("Argument"))
+    }
+    assert said == {"name__octets": "octets of name in UTF-8", "name": ""}
+
+
+# For Yamcs
+
+
+def test_in_the_dialect_of_yamcs_nobody_types_a_length() -> None:
+    for name, command in meta_commands(ORBIT, YAMCS).items():
+        arguments = [str(one.get("name")) for one in command.iter(tag("Argument"))]
+        assert not [one for one in arguments if one.endswith("__octets")], name
+    rows = meta_commands(ORBIT, YAMCS)["insert_activities"]
+    assert [one.get("name") for one in rows.iter(tag("Argument"))] == [
+        "sub_schedule", "activities__count", "activities",
+    ]  # fmt: skip
+    assert "one row" not in rows.get("shortDescription", "")
+
+
+def test_in_the_dialect_of_yamcs_every_event_number_has_a_label() -> None:
+    root = ET.fromstring(xtce_document(ORBIT, YAMCS))
+    kind = next(one for one in root.iter(tag("EnumeratedParameterType")) if one.get("name") == "EVENT_NUMBER_t")
+    labels = {int(one.get("value", "")): one.get("label") for one in kind.iter(tag("Enumeration"))}
+    assert labels == {event.number: str(event.number) for event in ORBIT.events}
+
+
+def test_in_the_dialect_of_yamcs_rows_are_entries_unless_packets_are_among_them() -> None:
+    root = ET.fromstring(xtce_document(ORBIT, YAMCS))
+    arrays = {str(one.get("name")) for one in root.iter(tag("ArrayParameterType"))}
+    binaries = {str(one.get("name")) for one in root.iter(tag("BinaryParameterType"))}
+    for report in ORBIT.reports:
+        for field in report.fields:
+            if field.type == "rows":
+                name = f"{report.name}__{field.name}_t"
+                with_packets = any(column.type == "packet" for column in field.fields)
+                assert (name in arrays) != with_packets, name
+                assert not with_packets or any(one.startswith(f"{report.name}__") for one in binaries), name
+
+
+def test_names_in_the_dialect_of_yamcs_are_each_there_once() -> None:
+    """Yamcs refuses a database in which two types have one name; the schema does not."""
+    for dictionary in (ORBIT, make(), odd_dictionary()):
+        root = ET.fromstring(xtce_document(dictionary, YAMCS))
+        for kind in ("ParameterTypeSet", "ParameterSet", "ContainerSet", "ArgumentTypeSet", "MetaCommandSet"):
+            for found in root.iter(tag(kind)):
+                names = Counter(one.get("name") for one in found)
+                assert [name for name, count in names.items() if count > 1] == [], kind
 
 
 def test_names_of_our_own_are_as_they_are() -> None:

@@ -16,6 +16,7 @@ from flight.link.kinds import LINK_KINDS, open_stack
 from flight.link.link import Role
 from flight.link.space_packet import SpacePacket
 from flight.link.tm.aos_frame import VC_COUNTS, AosFrame
+from flight.link.tm_tc_stack import LinkConfig
 from ground.link.actions import Action, Alert, FrameGap, FrameReceived, Rejected, Restarted
 from ground.link.aos_session import REFUSAL, AosSession
 from ground.link.kinds import SESSIONS, open_session
@@ -179,7 +180,7 @@ def test_nothing_can_be_sent_and_what_is_heard_is_refused() -> None:
     assert link.on_uplink(b"anything", 0) == [UnitRejected("simplex")]
     link.carrier_lost()
     assert link.counters.uplink_rejected == {"simplex": 1}
-    assert link.status == b""
+    assert not link.has_news
 
 
 def test_a_role_that_the_link_does_not_carry_has_no_channel() -> None:
@@ -212,6 +213,10 @@ def test_both_ends_know_the_same_kinds() -> None:
     for name, kind in LINK_KINDS.items():
         config = kind.config(coding="frame")
         assert config.kind == name
+        if not config.simplex:
+            with pytest.raises(AssertionError):  # protected by default, so it is not opened without keys
+                open_stack(config)
+            config = LinkConfig(coding="frame", uplink_security="clear")
         (action,) = open_session(config).on_downlink(unit_of(open_stack(config)), 0)
         assert isinstance(action, FrameReceived)
 

@@ -8,7 +8,19 @@ import tracemalloc
 import pytest
 
 from flight.core.nanoseconds import NS
-from flight.link.cfdp.pdu import EndOfFile, FileData, Metadata, Pdu, TransactionId, checksum_modular, encode_pdu
+from flight.link.cfdp.pdu import (
+    CHECKSUM_CRC32,
+    CHECKSUM_MODULAR,
+    CHECKSUMS,
+    EndOfFile,
+    FileData,
+    Metadata,
+    Pdu,
+    TransactionId,
+    checksum_modular,
+    decode_pdu,
+    encode_pdu,
+)
 from flight.link.cfdp.transfers import (
     CfdpConfig,
     CfdpReceiver,
@@ -328,3 +340,33 @@ def test_ended_transactions_are_known_again_up_to_a_bound() -> None:
         feed(receiver, pdus_of(b"", number))
     assert len(feed(receiver, pdus_of(b"", 1))) == 0
     assert len(feed(receiver, pdus_of(b"", 0))) == 1
+
+
+# Checksum types
+
+
+@pytest.mark.parametrize("segment", [1, 3, 5, 7, 100, 1022])
+@pytest.mark.parametrize("kind", [CHECKSUM_MODULAR, CHECKSUM_CRC32])
+def test_a_file_is_whole_by_either_checksum_however_it_is_cut(segment: int, kind: int) -> None:
+    data = DATA[:1021]  # not a multiple of the words that the modular checksum adds
+    sender = CfdpSender(0x1AB, 1, 7, "mask.bin", data, segment, checksum_type=kind)
+    pdus = list(iter(sender.next_pdu, None))
+    metadata, eof = decode_pdu(pdus[0]), decode_pdu(pdus[-1])
+    assert isinstance(metadata, Metadata) and metadata.checksum_type == kind
+    assert isinstance(eof, EndOfFile) and eof.checksum == CHECKSUMS[kind](data)
+    assert feed(CfdpReceiver(CfdpConfig()), pdus) == [FileReceived(ID, "mask.bin", data)]
+
+
+@pytest.mark.parametrize("kind", [CHECKSUM_MODULAR, CHECKSUM_CRC32])
+def test_without_metadata_either_checksum_may_be_meant(kind: int) -> None:
+    sender = CfdpSender(0x1AB, 1, 7, "mask.bin", DATA, 100, checksum_type=kind)
+    pdus = list(iter(sender.next_pdu, None))[1:]
+    receiver = CfdpReceiver(CfdpConfig())
+    assert feed(receiver, pdus) == []
+    (action,) = receiver.on_time(10 * NS)
+    assert isinstance(action, FileReceived) and action.data == DATA
+
+    receiver = CfdpReceiver(CfdpConfig())
+    feed(receiver, [encode_pdu(FileData(ID, 1, 0, b"x" * 100)), *pdus[1:]])
+    (action,) = receiver.on_time(10 * NS)
+    assert incomplete(action).reason == "checksum mismatch"

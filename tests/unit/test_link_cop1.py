@@ -1,18 +1,22 @@
-"""FARM-1 and FOP-1 row by row of their state tables (CCSDS 232.1-B-2, tables 6-1 and 5-1)."""
+"""FARM-1 and FOP-1 over more than one event: counts, limits, going round, starting again.
+
+Their tables event by event are in test_link_cop1_farm_table.py and test_link_cop1_fop_table.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from flight.core.nanoseconds import NS
 from flight.link.tc.clcw import Clcw
+from flight.link.tc.directives import FopRefusal
 from flight.link.tc.farm import Farm, FarmCounters, FarmState
-from flight.link.tc.fop import Confirmed, Fop, FopAlert, FopState, Initiated, Transmit, Unconfirmed, Unsent
+from flight.link.tc.fop_actions import Confirmed, FopAlert, FopState, Initiated, Transmit, Unconfirmed, Unsent
 from flight.link.tc.tc_frame import UNLOCK, TcFrame, set_vr_command
 from tests.field_values import integer
+from tests.fop_ends import PromptFop
 
 
 def ad(seq: int) -> TcFrame:
@@ -40,92 +44,12 @@ def farm_in(state: FarmState) -> Farm:
 ALL = list(FarmState)
 
 
-def test_farm_e1_accepts_only_when_open() -> None:
-    farm = farm_in(FarmState.OPEN)
-    farm.on_frame(ad(101))
-    assert farm.retransmit
-    assert farm.on_frame(ad(100)) == b"packet"
-    assert (farm.vr, farm.retransmit) == (101, False)
-    assert farm_in(FarmState.LOCKOUT).on_frame(ad(100)) is None
-    assert farm_in(FarmState.WAIT).on_frame(ad(100)) is None
-
-
-def test_farm_e2_without_buffer_waits() -> None:
-    farm = farm_in(FarmState.OPEN)
-    assert farm.on_frame(ad(100), buffer_free=False) is None
-    assert (farm.state, farm.vr, farm.retransmit, farm.wait) == (FarmState.WAIT, 100, True, True)
-    assert farm_in(FarmState.LOCKOUT).on_frame(ad(100), buffer_free=False) is None
-
-
-@pytest.mark.parametrize(("seq", "retransmit"), [(101, True), (109, True), (90, False), (99, False)])
-def test_farm_e3_and_e4_inside_the_windows(seq: int, retransmit: bool) -> None:
-    for state in ALL:
-        farm = farm_in(state)
-        before = farm.retransmit
-        assert farm.on_frame(ad(seq)) is None
-        assert farm.state is state
-        assert farm.retransmit == (retransmit if state is FarmState.OPEN else before)
-
-
-@pytest.mark.parametrize("seq", [110, 89, 228])
-def test_farm_e5_outside_both_windows_locks_out(seq: int) -> None:
-    for state in ALL:
-        farm = farm_in(state)
-        assert farm.on_frame(ad(seq)) is None
-        assert farm.state is FarmState.LOCKOUT
-        assert farm.clcw().lockout
-
-
-def test_farm_windows_wrap() -> None:
-    farm = Farm(window=20)
-    farm.vr = 250
-    assert farm.on_frame(ad(3)) is None
-    assert (farm.state, farm.on_frame(ad(4)), farm.state) == (FarmState.OPEN, None, FarmState.LOCKOUT)
-
-
-def test_farm_e6_to_e8_bypass() -> None:
-    for state in ALL:
-        farm = farm_in(state)
-        assert farm.on_frame(BD) == b"packet"
-        assert (farm.state, farm.b_counter) == (state, 1)
-        farm = farm_in(state)
-        assert farm.on_frame(bc(UNLOCK)) is None
-        assert (farm.state, farm.retransmit, farm.wait, farm.vr) == (FarmState.OPEN, False, False, 100)
-        assert farm.b_counter == 1
-        farm = farm_in(state)
-        assert farm.on_frame(bc(set_vr_command(7))) is None
-        locked = state is FarmState.LOCKOUT
-        assert farm.state is (FarmState.LOCKOUT if locked else FarmState.OPEN)
-        assert farm.vr == (100 if locked else 7)
-        assert farm.b_counter == 1
-
-
-def test_farm_unknown_control_command_is_counted() -> None:
-    farm = Farm()
-    assert farm.on_frame(bc(b"\x01\x02")) is None
-    assert (farm.counters.control_invalid, farm.b_counter) == (1, 0)
-
-
-def test_farm_e10_buffer_released() -> None:
-    farm = farm_in(FarmState.WAIT)
-    farm.release_buffer()
-    assert (farm.state, farm.wait, farm.retransmit) == (FarmState.OPEN, False, True)
-    farm = farm_in(FarmState.LOCKOUT)
-    farm.release_buffer()
-    assert farm.state is FarmState.LOCKOUT
-
-
-def test_farm_e11_reports() -> None:
-    farm = farm_in(FarmState.WAIT)
-    assert farm.clcw(no_rf=True) == Clcw(0, 100, wait=True, retransmit=True, no_rf=True)
-
-
 # FOP-1
 
 
-def fop_in(state: FopState, sent: int = 0, limit: int = 3) -> Fop:
+def fop_in(state: FopState, sent: int = 0, limit: int = 3) -> PromptFop:
     """A FOP with V(S) = 10 + sent, NN(R) = 10, in `state`."""
-    fop = Fop(1, window=5, transmission_limit=limit)
+    fop = PromptFop(1, window=5, transmission_limit=limit)
     fop.set_vs(10)
     if state is FopState.INITIAL:
         return fop
@@ -147,71 +71,6 @@ def clcw(value: int, flags: str = "") -> Clcw:
 
 S1, S2, S3 = FopState.ACTIVE, FopState.RETRANSMIT, FopState.RETRANSMIT_WAIT
 S4, S5, S6 = FopState.INITIALIZING, FopState.INITIALIZING_BC, FopState.INITIAL
-RUNNING = (S1, S2, S3)
-
-# event, frames sent, limit, transmissions so far, CLCW; then per state: acknowledged, resent, next state or alert
-Result = tuple[int, int, FopState] | str
-TABLE: list[tuple[str, int, int, int, Clcw, Mapping[FopState, Result]]] = [
-    ("E1", 0, 3, 1, clcw(10), {S1: (0, 0, S1), S2: "SYNCH", S3: "SYNCH", S4: (0, 0, S1), S5: (0, 0, S1)}),
-    ("E2", 2, 3, 1, clcw(12), dict.fromkeys(RUNNING, (2, 0, S1))),
-    ("E3", 0, 3, 1, clcw(10, "w"), dict.fromkeys((*RUNNING, S4, S5), "CLCW")),
-    ("E4", 0, 3, 1, clcw(10, "r"), {**dict.fromkeys((*RUNNING, S4), "SYNCH"), S5: (0, 0, S5)}),
-    ("E5", 2, 3, 1, clcw(10), {S1: (0, 0, S1), S2: "SYNCH", S3: "SYNCH"}),
-    ("E6", 2, 3, 1, clcw(11), dict.fromkeys(RUNNING, (1, 0, S1))),
-    ("E7", 2, 3, 1, clcw(10, "w"), dict.fromkeys(RUNNING, "CLCW")),
-    ("E101", 2, 1, 1, clcw(11, "r"), dict.fromkeys(RUNNING, "LIMIT")),
-    ("E102", 2, 1, 1, clcw(10, "r"), dict.fromkeys(RUNNING, "LIMIT")),
-    ("E8", 3, 3, 1, clcw(11, "r"), dict.fromkeys(RUNNING, (1, 2, S2))),
-    ("E9", 3, 3, 1, clcw(11, "rw"), dict.fromkeys(RUNNING, (1, 0, S3))),
-    ("E10", 2, 3, 1, clcw(10, "r"), {S1: (0, 2, S2), S2: (0, 0, S2), S3: (0, 2, S2)}),
-    ("E11", 2, 3, 1, clcw(10, "rw"), dict.fromkeys(RUNNING, (0, 0, S3))),
-    ("E12", 2, 3, 3, clcw(10, "r"), dict.fromkeys(RUNNING, (0, 0, S2))),
-    ("E103", 2, 3, 3, clcw(10, "rw"), dict.fromkeys(RUNNING, (0, 0, S3))),
-    ("E13 below", 2, 3, 1, clcw(9), dict.fromkeys(RUNNING, "NN(R)")),
-    ("E13 above", 2, 3, 1, clcw(13), dict.fromkeys(RUNNING, "NN(R)")),
-    ("E13", 0, 3, 1, clcw(11), {S4: "NN(R)", S5: (0, 0, S5)}),
-    ("E14", 0, 3, 1, clcw(10, "l"), {**dict.fromkeys((*RUNNING, S4), "LOCKOUT"), S5: (0, 0, S5)}),
-]
-
-
-@pytest.mark.parametrize(
-    ("sent", "limit", "transmissions", "report", "state", "outcome"),
-    [
-        pytest.param(sent, limit, transmissions, report, state, outcome, id=f"{event}-S{state.value}")
-        for event, sent, limit, transmissions, report, outcomes in TABLE
-        for state, outcome in outcomes.items()
-    ],
-)
-def test_fop_clcw_events(
-    sent: int, limit: int, transmissions: int, report: Clcw, state: FopState, outcome: Result
-) -> None:
-    fop = fop_in(state, sent, limit)
-    fop.transmissions = transmissions
-    actions = fop.on_clcw(report, NS)
-    confirmed = [action.tag for action in actions if isinstance(action, Confirmed)]
-    if isinstance(outcome, str):
-        assert actions[-1] == FopAlert(outcome)
-        assert (fop.state, fop.timer_ns, fop.outstanding) == (S6, None, 0)
-        left = [action for action in actions if isinstance(action, Unconfirmed)]
-        assert [action.tag for action in left] == list(range(len(confirmed), sent))
-        assert [action.seq for action in left] == [10 + integer(action.tag) for action in left]
-        return
-    acknowledged, resent, after = outcome
-    assert confirmed == list(range(acknowledged))
-    frames = [action.frame.seq for action in actions if isinstance(action, Transmit)]
-    assert frames == list(range(10 + sent - resent, 10 + sent))
-    assert fop.state is after
-    assert fop.outstanding == sent - acknowledged
-    assert fop.nnr == 10 + acknowledged
-    if state in (S4, S5) and after is S1:
-        assert actions == [Initiated()]
-
-
-def test_fop_ignores_clcws_when_it_is_not_up() -> None:
-    fop = fop_in(S6)
-    for report in (clcw(10), clcw(200, "l"), clcw(11, "rw")):
-        assert fop.on_clcw(report, 0) == []
-    assert fop.state is S6
 
 
 @pytest.mark.parametrize(("state", "sent"), [(S1, 2), (S2, 2), (S3, 2), (S4, 0), (S5, 0)])
@@ -352,7 +211,7 @@ def test_fop_counts_the_tries_of_each_frame_anew(state: FopState) -> None:
 
 def test_fop_starts_anew_from_where_it_stands() -> None:
     """After an alert NN(R) is V(S) again, and every try is there, however it is initiated."""
-    starts = (Fop.initiate, lambda f: f.initiate_with_clcw(0), lambda f: f.initiate_with_unlock(0))
+    starts = (PromptFop.initiate, lambda f: f.initiate_with_clcw(0), lambda f: f.initiate_with_unlock(0))
     for start in (*starts, lambda f: f.initiate_with_set_vr(12, 0)):
         fop = fop_in(S1, 2, limit=2)
         assert fop.on_time(3 * NS) and fop.on_time(6 * NS)[-1] == FopAlert("T1")
@@ -388,7 +247,7 @@ def test_fop_counts_the_waits_of_each_stay_anew() -> None:
 
 
 def test_fop_numbers_go_round() -> None:
-    fop = Fop(1, vcid=5, window=5)
+    fop = PromptFop(1, vcid=5, window=5)
     fop.set_vs(250)
     fop.initiate()
     for number in range(300):
@@ -403,15 +262,19 @@ def test_fop_numbers_go_round() -> None:
 
 
 def test_fop_begins_with_nothing_done_and_refuses_what_cannot_be() -> None:
-    fop = Fop(1)
+    fop = PromptFop(1)
     assert (fop.vcid, fop.window, fop.t1_ns, fop.transmission_limit) == (0, 10, 3 * NS, 3)
     assert (fop.state, fop.vs, fop.nnr, fop.transmissions, fop.retransmitted) == (S6, 0, 0, 0, 0)
     assert (fop.timer_ns, fop.outstanding, fop.ready) == (None, 0, False)
     settings: tuple[dict[str, Any], ...] = ({"window": 0}, {"window": 128}, {"transmission_limit": 0})
     for wrong in settings:
         with pytest.raises(AssertionError):
-            Fop(1, **wrong)
-    assert (Fop(1, window=1).window, Fop(1, window=127).window, Fop(1, transmission_limit=1).vs) == (1, 127, 0)
+            PromptFop(1, **wrong)
+    assert (PromptFop(1, window=1).window, PromptFop(1, window=127).window, PromptFop(1, transmission_limit=1).vs) == (
+        1,
+        127,
+        0,
+    )
 
 
 def test_fop_forgets_its_directive_and_its_timer_with_an_alert() -> None:
@@ -431,9 +294,9 @@ def test_farm_tells_wait_and_retransmission_apart() -> None:
 def test_fop_says_what_it_did_when_it_is_initiated() -> None:
     assert fop_in(S6).initiate() == [Initiated()]
     assert fop_in(S6).initiate_with_clcw(0) == []
-    for start in (Fop.initiate, lambda f: f.initiate_with_clcw(0), lambda f: f.initiate_with_unlock(0),
+    for start in (PromptFop.initiate, lambda f: f.initiate_with_clcw(0), lambda f: f.initiate_with_unlock(0),
                   lambda f: f.initiate_with_set_vr(1, 0)):  # fmt: skip
-        with pytest.raises(AssertionError):
+        with pytest.raises(FopRefusal):
             start(fop_in(S1))
 
 

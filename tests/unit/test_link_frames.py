@@ -15,13 +15,14 @@ from flight.link.coding.cltu import CODEBLOCKS_MAX, CltuReceiver, decode_cltu, e
 from flight.link.coding.tm_coding import TmCoding
 from flight.link.link import LinkCounters, Role
 from flight.link.pus import PusTc, PusTm
+from flight.link.security.link_security import REASONS as SECURITY_REASONS
 from flight.link.space_packet import SpacePacket
 from flight.link.tc.clcw import Clcw
 from flight.link.tc.farm import FarmCounters
 from flight.link.tc.tc_frame import TcFrame
 from flight.link.tm.extract import PacketExtractor
 from flight.link.tm.tm_frame import IDLE_DATA, NO_PACKET_START, FrameError, TmFrame
-from flight.link.tm_tc_stack import FlightLink, LinkConfig
+from flight.link.tm_tc_stack import REJECTED, FlightLink, LinkConfig
 from ground.link.tm_tc_session import GroundSession
 from hal.udp_radio import UNIT_OCTETS_MAX
 from tests.link_ends import BARE, packets_of, unit_of
@@ -137,7 +138,7 @@ def test_counts_go_on_over_a_pass() -> None:
 
 
 def test_cfdp_segment_fills_a_frame() -> None:
-    assert segment_octets(1115) == 1103 - 6 - 20
+    assert segment_octets(1103) == 1103 - 6 - 20
 
 
 def frame(**changes: Any) -> TmFrame:
@@ -250,6 +251,24 @@ def test_a_restart_is_what_lost_frames_hardly_explain(case: str) -> None:
     assert not extractor.is_restart(frame(vcid=1, master_count=next_master, vc_count=next_channel))
 
 
+def test_a_frame_of_a_rare_channel_missing_since_long_before_is_no_restart() -> None:
+    """All gaps since the channel's last frame explain it, not the last one alone."""
+    extractor = PacketExtractor()
+    extractor.take(frame(master_count=240, vc_count=1))
+    extractor.take(frame(vcid=1, master_count=241, vc_count=100))
+    # Lost: 242, which was of channel 0.
+    for count in range(243, 261):
+        extractor.take(frame(vcid=1, master_count=count & 0xFF, vc_count=count - 142))
+    late = frame(master_count=5, vc_count=3)
+    assert not extractor.is_restart(late)
+    assert extractor.is_restart(frame(master_count=5, vc_count=4)), "more than were lost of all channels together"
+    assert extractor.take(late)[0] == 1
+    extractor.restart()
+    extractor.take(frame(master_count=250, vc_count=9))
+    assert not extractor.is_restart(frame(master_count=252, vc_count=10)), "too far from boot"
+    assert extractor.is_restart(frame(master_count=0, vc_count=0)), "what was lost before the restart counts no more"
+
+
 def test_a_restart_ends_the_packet_in_hand_and_misses_nothing() -> None:
     extractor = PacketExtractor()
     extractor.take(frame(master_count=70, vc_count=30, data=packet(100)[:52]))
@@ -317,11 +336,11 @@ def test_the_uplink_is_coded_as_the_link_says(errors: str, randomized: bool) -> 
 
 
 def test_a_link_that_has_done_nothing_has_counted_nothing() -> None:
-    rejected = dict.fromkeys(("cltu", "frame", "spacecraft", "vcid", "packet"), 0)
+    rejected = dict.fromkeys((*REJECTED, *SECURITY_REASONS), 0)
     link = FlightLink(CONFIG)
-    assert link.counters == LinkCounters(0, 0, 0, 0, 0, 0, 0, 0, rejected)
+    assert link.counters == LinkCounters(uplink_rejected=rejected)
     assert link.farm.counters == FarmCounters(*[0] * 11)
-    assert LinkCounters() == LinkCounters(0, 0, 0, 0, 0, 0, 0, 0, {})
+    assert LinkCounters() == LinkCounters(0, 0, 0, 0, 0, 0, 0, 0, 0, {})
 
 
 def test_uplink_refuses_by_reason() -> None:
@@ -337,7 +356,8 @@ def test_uplink_refuses_by_reason() -> None:
         (cltu(1, b"\xff" * 8), "packet"),
     ):
         assert link.on_uplink(octets, 0) == [UnitRejected(reason)]
-    assert link.counters.uplink_rejected == {"cltu": 1, "frame": 1, "spacecraft": 1, "vcid": 1, "packet": 2}
+    counted = {reason: count for reason, count in link.counters.uplink_rejected.items() if count}
+    assert counted == {"cltu": 1, "frame": 1, "spacecraft": 1, "vcid": 1, "packet": 2}
     assert packets_of(link.on_uplink(cltu(2, ping()), 0)) == [ping()]
 
 
@@ -394,7 +414,7 @@ def test_hold_makes_the_farm_wait() -> None:
     report = Clcw.decode(frames_of(link, 1)[0].ocf or b"")
     assert (report.wait, report.retransmit, report.report_value) == (True, True, 0)
     link.hold(False)
-    assert not Clcw.decode(link.status).wait
+    assert not Clcw.decode(link.clcw).wait
     assert packets_of(link.on_uplink(cltu(0, ping()), 0)) == [ping()]
 
 

@@ -2,75 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 
 from flight.core.nanoseconds import NS
 from flight.link.actions import PacketReceived, UnitRejected
-from flight.link.coding.cltu import decode_cltu, encode_cltu
+from flight.link.coding.cltu import encode_cltu
 from flight.link.link import Role
-from flight.link.pus import PusTc
+from flight.link.security.link_security import REASONS as SECURITY_REASONS
 from flight.link.space_packet import SpacePacket
 from flight.link.tc.clcw import Clcw
-from flight.link.tc.fop import Transmit
-from flight.link.tc.tc_frame import UNLOCK, TcFrame
+from flight.link.tc.fop_actions import Transmit
+from flight.link.tc.tc_frame import UNLOCK
 from flight.link.tm.tm_frame import IDLE_DATA, TmFrame
 from flight.link.tm_tc_stack import FlightLink, LinkConfig
-from ground.link.actions import Acknowledged, Alert, FrameGap, FrameReceived, Lost, Rejected, Restarted, SendCltu
+from ground.link.actions import Alert, FrameGap, Lost, Rejected, Restarted
 from ground.link.ground_link import Service
 from ground.link.tm_tc_session import GroundSession
+from tests.link_bench import CONFIG, Bench, ping
 from tests.link_ends import packets_of, unit_of
-
-CONFIG = LinkConfig(coding="frame", frame_octets=64)
-
-
-def ping(seq: int) -> bytes:
-    return PusTc(1, seq, 17, 1, b"").encode()
-
-
-class Bench:
-    """Both ends, with what went up and what was acknowledged."""
-
-    def __init__(self, config: LinkConfig = CONFIG) -> None:
-        self.ground = GroundSession(config)
-        self.flight = FlightLink(config)
-        self.now_ns = 0
-        self.up: list[bytes] = []
-        self.seen: list[object] = []
-        self.executed: list[bytes] = []
-
-    def do(self, actions: list[Any]) -> None:
-        self.up += [action.octets for action in actions if isinstance(action, SendCltu)]
-        self.seen += [action for action in actions if not isinstance(action, SendCltu | FrameReceived)]
-
-    def send(self, *numbers: int) -> None:
-        for number in numbers:
-            self.do(self.ground.send(ping(number), self.now_ns, number))
-
-    def deliver(self, lose: tuple[int, ...] = ()) -> None:
-        """What is on its way up arrives but for the places in `lose`."""
-        up, self.up = self.up, []
-        for place, octets in enumerate(up):
-            if place not in lose:
-                self.executed += packets_of(self.flight.on_uplink(octets, self.now_ns))
-
-    def frame(self) -> None:
-        self.now_ns += NS // 30
-        self.do(self.ground.on_downlink(unit_of(self.flight), self.now_ns))
-
-    def up_and_running(self) -> Bench:
-        self.do(self.ground.initiate(self.now_ns))
-        self.frame()
-        assert self.ground.service is Service.UP
-        return self
-
-    def frames_up(self) -> list[TcFrame]:
-        return [TcFrame.decode(decode_cltu(octets)) for octets in self.up]
-
-    @property
-    def acknowledged(self) -> list[object]:
-        return [action.tag for action in self.seen if isinstance(action, Acknowledged)]
 
 
 def test_commands_wait_for_the_first_clcw_and_are_acknowledged_by_the_second() -> None:
@@ -265,12 +216,13 @@ def test_node_restarted_means_that_nobody_knows() -> None:
     bench.now_ns += 20 * NS
     bench.frame()
     bench.frame()
+    assert [frame.data for frame in bench.frames_up()] == [UNLOCK], "their numbers go to others"
+    bench.exchange()
     lost = [action for action in bench.seen if isinstance(action, Lost)]
     assert [action.tag for action in lost] == [0, 1]
     assert "nobody knows" in lost[0].reason
     bench.send(2)
-    bench.deliver()
-    bench.frame()
+    bench.exchange()
     assert bench.acknowledged == [2]
 
 
@@ -284,10 +236,14 @@ def test_a_count_that_no_command_of_ours_can_have_made_says_what_may_have(count:
     bench.up_and_running()
     bench.send(0, 1)
     bench.do(bench.ground.reset(bench.now_ns))
+    bench.now_ns += 100 * NS
     bench.flight.farm.vr = count
     bench.flight.acquired()  # the next pass: its CLCW is made again
     bench.do(bench.ground.resume(bench.now_ns))
     bench.frame()
+    assert [frame.data for frame in bench.frames_up()[2:]] == [UNLOCK], "their numbers go to others"
+    bench.up = bench.up[2:]
+    bench.exchange()
     (first, _) = [action for action in bench.seen if isinstance(action, Lost)]
     assert f"{why} (V(R) is {count}, should be 50 to 52)" in first.reason
 
@@ -334,6 +290,7 @@ def test_bad_frames_are_counted_by_reason() -> None:
     assert ground.counters.clcws_invalid == 1
     assert ground.counters.frames_rejected == {
         "length": 1,
+        **{reason: 0 for reason in SECURITY_REASONS if reason != "length"},
         "uncorrectable": 0,
         "crc": 1,
         "version": 0,
@@ -395,6 +352,9 @@ def test_dropped_command_that_never_arrived_is_left_out_of_the_next_pass() -> No
     bench.do(bench.ground.drop(2, "given up"))
     assert not any(isinstance(action, Rejected) for action in bench.seen)
     next_pass(bench)
+    assert [frame.data for frame in bench.frames_up()] == [UNLOCK], "no copy of it may be taken any more"
+    assert not any(isinstance(action, Rejected) for action in bench.seen)
+    bench.exchange()
     rejected = [action for action in bench.seen if isinstance(action, Rejected)]
     assert rejected == [Rejected(2, "sent, but it never arrived, and was given up")]
     assert [(frame.seq, frame.data) for frame in bench.frames_up()] == [(1, ping(1)), (2, ping(3))]

@@ -18,7 +18,8 @@ import pytest
 
 from flight.core.errors import StorageError
 from flight.core.future import Future
-from flight.core.nanoseconds import tai_from_unix
+from flight.core.nanoseconds import NS
+from flight.core.utc.leap_seconds import BUILT_IN, LeapRow
 from flight.linux.open_files import OPEN_FILES_MAX
 from flight.linux.platform import CALLS_PER_ROUND, CANCELLED_KEPT, DESCRIPTORS, LinuxPlatform
 from flight.linux.storage import CHANGES_MAX
@@ -120,8 +121,44 @@ def test_watching_what_cannot_be_watched(platform: LinuxPlatform, tmp_path: Path
 
 def test_clocks(platform: LinuxPlatform) -> None:
     before, tai, after = time.time_ns(), platform.tai_ns(), time.time_ns()
-    assert tai_from_unix(before) <= tai <= tai_from_unix(after)
+    assert BUILT_IN.tai_from_unix(before) <= tai <= BUILT_IN.tai_from_unix(after)
     assert platform.now_ns() <= platform.now_ns()
+
+
+def test_tai_goes_on_evenly_while_the_systems_clock_repeats_a_second(
+    platform: LinuxPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Linux does it: at the leap second CLOCK_REALTIME is set back by a second, CLOCK_MONOTONIC goes on."""
+    end_s = 1_483_228_800  # POSIX time at the end of 2016, whose last second is 23:59:60
+    begin_ns = BUILT_IN.tai_from_unix((end_s - 2) * NS)
+    elapsed_ns = 0
+    monkeypatch.setattr(time, "monotonic_ns", lambda: 7_000 * NS + elapsed_ns)
+    monkeypatch.setattr(time, "time_ns", lambda: (end_s - 2 - (elapsed_ns >= 2 * NS)) * NS + elapsed_ns)
+    shown = []
+    for step in range(20):
+        elapsed_ns = step * NS // 4
+        assert platform.tai_ns() == begin_ns + elapsed_ns
+        shown.append(BUILT_IN.utc_text(platform.tai_ns(), 0)[11:19])
+    assert shown[::4] == ["23:59:58", "23:59:59", "23:59:60", "00:00:00", "00:00:01"]
+    monkeypatch.undo()
+
+
+def test_a_first_look_in_a_repeated_second_is_by_the_table(
+    platform: LinuxPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 1_483_228_799 * NS)
+    assert BUILT_IN.utc_text(platform.tai_ns(), 0) == "2016-12-31T23:59:59Z"
+    monkeypatch.undo()
+
+
+def test_a_newer_table_counts_from_the_next_look_on(platform: LinuxPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """News that come late set the time right: the system's clock has gone a second slower than TAI."""
+    end_s = 1_830_297_600  # 2028-01-01
+    monkeypatch.setattr(time, "time_ns", lambda: end_s * NS)
+    before_ns = platform.tai_ns()
+    platform.leap_seconds = BUILT_IN.extended((LeapRow(61_771, 38),), 61_900)
+    assert platform.tai_ns() == before_ns + NS
+    monkeypatch.undo()
 
 
 def test_seed_decides_randomness(tmp_path: Path) -> None:

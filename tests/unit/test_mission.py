@@ -401,7 +401,7 @@ def test_faults_of_every_kind_come_at_once_each_with_its_line(write: Write) -> N
         (7, "housekeeping.period_s.commands", "is 'often', should be a number"),
         (9, "storage.total_octets", "unknown key, known: capacity_octets"),
         (10, "storage.reserve_octets", "is 2026-01-01, a date or time of TOML's own, should be a whole number"),
-        (12, "storage.quota.nobody", "unknown storage user, known: boot, recorder, vault"),
+        (12, "storage.quota.nobody", "unknown storage user, known: boot, recorder, security, vault"),
         (14, "commands.queue", "is 0, should be in 1 .. 1024"),
         (15, "commands.refused_in.saef", "no power mode saef, known: safe"),
         (15, "commands.refused_in.safe", "no command submit_jb, "),

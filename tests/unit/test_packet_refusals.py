@@ -36,7 +36,7 @@ from flight.link.pus import (
     packet_apid,
 )
 from flight.link.space_packet import SpacePacket, idle_packet
-from flight.link.time_code import P_FIELD, TIME_NS_MAX, decode_cuc, encode_cuc
+from flight.link.time.time_code import P_FIELD, TIME_NS_MAX, decode_cuc, encode_cuc
 
 
 def with_octets(good: bytes, at: int, *octets: int) -> bytes:

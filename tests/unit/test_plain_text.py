@@ -20,9 +20,9 @@ from flight.cli import Parser, main
 from flight.core.log import node_log
 from flight.text.plain_stream import PlainStream
 from flight.text.plain_text import json_text, plain, plain_lines, plain_values
-from ground.cli.console import PlainConsole
 from ground.cli.dictionary import plain_xml
-from ground.cli.step_lines import PlainLines
+from ground.cli.terminal.console import PlainConsole
+from ground.cli.terminal.step_lines import PlainLines
 from ground.procedures.steps import SEND, WAIT_FOR, Step
 from sim_hw.report.closing_table import ROWS, closing_table
 
@@ -228,7 +228,7 @@ def test_nothing_is_printed_past_it() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{line}: {what}"
         for path in FILES
-        if path.relative_to(ROOT).as_posix() not in (*_EXEMPT, "ground/cli/console.py")
+        if path.relative_to(ROOT).as_posix() not in (*_EXEMPT, "ground/cli/terminal/console.py")
         for line, what in ways_past(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert found == []

@@ -28,13 +28,14 @@ from flight.link.cfdp.pdu import (
 )
 from flight.link.pus import PusTm
 from flight.link.space_packet import SpacePacket
-from flight.link.time_code import decode_cuc
+from flight.link.time.time_code import decode_cuc
 from ground.recording.definition import DecodedBatch
 from ground.recording.definitions.definition_files import read_definition
 from ground.recording.definitions.own_dictionary import dictionary_definition
 from ground.recording.table import Column, ColumnKind, Table
 from ground.telemetry.decoder import Decoder
-from ground.telemetry.xtce import parameter_name, xtce_document
+from ground.xtce.document import xtce_document
+from ground.xtce.names import parameter_name
 from tests.ground_dictionary import make
 from tests.recording_batches import batch_of, value
 

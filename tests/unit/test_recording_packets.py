@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from flight.core.errors import OrbitnodeError
-from flight.core.nanoseconds import NS, tai_from_unix
+from flight.core.nanoseconds import NS
+from flight.core.utc.leap_seconds import BUILT_IN
 from flight.kernels import split_packets
 from flight.link.space_packet import SpacePacket
 from ground.recording.apid_counts import ApidCount, ApidCounts
@@ -23,7 +24,7 @@ from ground.whole_file import whole_file
 
 UNIX_S = 1_774_000_000
 DAY_S = 86_400
-DAYS_1958_TO_1970 = tai_from_unix(0) // NS // DAY_S
+DAYS_1958_TO_1970 = BUILT_IN.tai_from_unix(0) // NS // DAY_S
 
 
 def batch_of(octets: bytes, vcid: int = NO_CHANNEL) -> PacketBatch:
@@ -41,7 +42,7 @@ def cds(second: float, *, p_field: bool = False, micro: bool = True) -> bytes:
 
 
 def cuc(second: float, fraction_octets: int) -> bytes:
-    tai_ns = tai_from_unix(round((UNIX_S + second) * NS))
+    tai_ns = BUILT_IN.tai_from_unix(round((UNIX_S + second) * NS))
     ticks = (tai_ns << 8 * fraction_octets) // NS
     return bytes([0x1C | fraction_octets]) + ticks.to_bytes(4 + fraction_octets, "big")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -21,10 +22,9 @@ from ground.recording import LinkOptions, WholeRecording, decode, open_recording
 from ground.recording.input_files import STRETCH_OCTETS
 from ground.recording.streams.link_options import Form
 from ground.telemetry.decoder import HOUSEKEEPING, Decoder
-from tests.link_ends import BARE
 from tests.recordings import TAI_NS, recorded_units, reports
 
-CONFIG = LinkConfig(coding="rs(255,223)")
+CONFIG = LinkConfig(coding="rs(255,223)", downlink_security="authenticated")  # as MISSION has it
 MISSION = MISSIONS / "orbit.toml"
 
 
@@ -71,7 +71,7 @@ def test_every_form_gives_what_the_live_decoder_gives(tmp_path: Path, dictionary
     if form is Form.PACKETS:
         octets = b"".join(packets)
     else:
-        octets = b"".join(recorded_units(packets, CONFIG if form is Form.UNITS else BARE))
+        octets = b"".join(recorded_units(packets, CONFIG if form is Form.UNITS else replace(CONFIG, coding="frame")))
     path = stored(tmp_path, octets)
     for known in ({"mission": MISSION}, {"tries_default": True}):
         found = decode(path, **known)

@@ -19,7 +19,9 @@ import pytest
 from numpy.typing import NDArray
 
 from flight.core.errors import OrbitnodeError
-from flight.core.nanoseconds import NS, tai_from_unix
+from flight.core.nanoseconds import NS
+from flight.core.utc.leap_seconds import BUILT_IN
+from flight.core.utc.utc_time import UtcTime
 from ground.recording.table import Column, ColumnKind, Table, TimeScale
 from ground.recording.tables.column_values import NO_INSTANT, instants_of
 from ground.recording.tables.file_names import NAME_OCTETS_MAX, DistinctNames, table_file_name
@@ -27,7 +29,7 @@ from ground.recording.tables.table_folder import FORMS, TableFolder, Written
 from tests.full_disk import limited_files, on_small_disk
 from tests.waiting import GIVE_UP_S
 
-CUC = TimeScale(Fraction(1, 65536), -tai_from_unix(0))
+CUC = TimeScale(Fraction(1, 65536), 0, is_tai=True)
 UNIX_NS = 1_774_000_000 * NS
 TEXTS = ["=1+1", "plain", 'a "b", c', "", "Grüße", "two\nlines", "-3"]
 
@@ -43,7 +45,7 @@ def columns(start: int, n: int) -> dict[str, Column]:
     lengths = rows % 4
     starts = np.concatenate([[7], 7 + np.cumsum(lengths)]).astype(np.int64)  # not from 0, and with more behind
     values = np.concatenate([np.full(7, -1), rows.repeat(lengths), [-1]]).astype(">i2")
-    ticks = ((tai_from_unix(UNIX_NS) // NS + rows) << 16).astype(">u8")
+    ticks = ((BUILT_IN.tai_from_unix(UNIX_NS) // NS + rows) << 16).astype(">u8")
     return {
         "packet.time": Column(ticks, time=CUC, unit="s"),
         "mode": Column((rows % 3).astype(np.uint8), labels={0: "=OFF", 1: "ON"}),
@@ -320,12 +322,24 @@ def test_csv_has_numbers_as_short_as_they_may_be(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("kind", ["u8", "i8", "u4", ">u8"])
 def test_an_instant_is_exact(tick_s: Fraction, kind: str) -> None:
-    scale = TimeScale(tick_s, -tai_from_unix(0))
+    scale = TimeScale(tick_s, -378_691_237 * NS)
     info = np.iinfo(kind)
     ticks = [info.min, 0, 1, 2, 12345, 2_152_000_000 << 16 & info.max, info.max // 3, info.max - 1, info.max]
-    exact = [tick * scale.tick_s * NS // 1 + scale.zero_posix_ns for tick in ticks]
+    exact = [tick * scale.tick_s * NS // 1 + scale.zero_ns for tick in ticks]
     found = instants_of(np.array(ticks, kind), scale).tolist()
     assert found == [one if abs(one) < 2**63 - 2**12 else NO_INSTANT for one in exact]
+
+
+@pytest.mark.parametrize("tick_s", [Fraction(1, 65536), Fraction(1, 1000), Fraction(1, NS)])
+def test_an_instant_of_tai_has_its_own_leap_seconds(tick_s: Fraction) -> None:
+    utc = ["1958-01-02T00:00:00Z", "1972-06-30T23:59:59Z", "1972-07-01T00:00:00Z", "2016-12-31T23:59:59Z",
+           "2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z", "2100-01-01T00:00:00Z"]  # fmt: skip
+    ticks = [-(-(BUILT_IN.tai_at(UtcTime.parse(text)) - 12 * NS) // (tick_s * NS)) for text in utc]
+    found = instants_of(np.array([*ticks, 2**63 - 1], np.int64), TimeScale(tick_s, 12 * NS, is_tai=True)).tolist()
+    exact = [BUILT_IN.utc_at(int(tick * tick_s * NS // 1) + 12 * NS).unix_ns for tick in ticks]
+    assert [one // NS for one in found[:7]] == [UtcTime.parse(text).unix_ns // NS for text in utc]
+    assert found[:7] == exact
+    assert instants_of(np.array([2**63 - 1], np.int64), TimeScale(Fraction(1), 0, is_tai=True)).tolist() == [NO_INSTANT]
 
 
 def test_an_instant_of_a_float(tmp_path: Path) -> None:

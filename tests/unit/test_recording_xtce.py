@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flight.core.nanoseconds import NS, tai_from_unix
+from flight.core.nanoseconds import NS
 from flight.kernels import encode_packets
 from ground.recording.definition import DecodedBatch
 from ground.recording.definitions.definition_files import definition_of
@@ -345,14 +345,13 @@ def test_times() -> None:
     assert found["A"].values.tolist() == [0x00010203]
     scale = {name: found[name].time for name in "ABCDEFG"}
     assert all(scale[name] is not None for name in "ABCDEF") and scale["G"] is None
-    made = {name: (one.tick_s, one.zero_posix_ns) for name, one in scale.items() if one is not None}
-    leap_ns = tai_from_unix(0) % (86_400 * NS)
-    assert leap_ns == 37 * NS
+    made = {name: (one.tick_s, one.zero_ns, one.is_tai) for name, one in scale.items() if one is not None}
+    days_ns = (datetime(1970, 1, 1, tzinfo=UTC) - datetime(1958, 1, 1, tzinfo=UTC)).days * 86_400 * NS
     assert made == {
-        "A": (1, 0), "B": (Fraction(1, 65536), -tai_from_unix(0)),
-        "C": (Fraction(1, 1000), posix_ns(1980, 1, 6, second=10 + 19) - leap_ns),
-        "D": (1, posix_ns(2000, 1, 1, 12, -32.184) - leap_ns), "E": (1, posix_ns(2000, 1, 1)),
-        "F": (86_400, posix_ns(2000, 1, 1, 12)),
+        "A": (1, 0, False), "B": (Fraction(1, 65536), 0, True),
+        "C": (Fraction(1, 1000), days_ns + posix_ns(1980, 1, 6, second=10 + 19), True),
+        "D": (1, days_ns + posix_ns(2000, 1, 1, 12, -32.184), True), "E": (1, posix_ns(2000, 1, 1), False),
+        "F": (86_400, posix_ns(2000, 1, 1, 12), False),
     }  # fmt: skip
     assert (values(found["H"]), found["H"].unit) == ([15.0], "seconds")
     (note,) = read(one_container(types, "ABCDEFGH")).unsupported

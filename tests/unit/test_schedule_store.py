@@ -8,7 +8,7 @@ import pytest
 
 from flight.core.errors import DecodeError
 from flight.link.pus import PusTc
-from flight.link.time_code import TIME_NS_MAX
+from flight.link.time.time_code import TIME_NS_MAX
 from flight.services.automation.held_commands import request_key
 from flight.services.automation.schedule_store import Activity, Gates, ScheduleStore
 from flight.store.vault import Vault

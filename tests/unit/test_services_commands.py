@@ -1093,6 +1093,48 @@ def test_a_disk_that_is_slow_again_is_told_again(boot: Callable[..., Boot]) -> N
         assert one.events() == events
 
 
+@pytest.mark.parametrize(("rows", "name", "admitted"), [(223, "keep", 1), (200, "long", 24), (250, "safe", 6)])
+def test_what_is_queued_has_its_room_in_the_log(boot: Callable[..., Boot], rows: int, name: str, admitted: int) -> None:
+    """The bound holds for rows that are there and for those that queued commands will open."""
+    one = boot(queue=32, urgent_queue=32, rate_hz=1000.0, urgent_rate_hz=1000.0, store_limit_s=0.1)
+    one.disk.commit_s = 1e6  # no row is ever closed
+    for number in range(rows):
+        one.log.open(RequestId(1, number))
+    values = () if name == "long" else (1,)
+    requests = [one.send(name, *values) for _ in range(32)]
+    assert one.commands.counts.waiting == admitted
+    assert one.commands.counts.refused == {Failure.STORAGE: 32 - admitted}
+    one.gate.set_result(None)
+    one.run(60)
+    assert len(one.log) == rows + admitted == (256 if name == "safe" else 224)
+    assert one.faults == []
+    assert one.detail(requests[admitted]) == (Failure.STORAGE, "too many durable commands wait for the disk")
+    urgent = one.send("safe", 2)
+    one.run(1)
+    assert (one.stages(urgent) == [2]) is (name == "safe"), "those for urgent commands are all there"
+
+
+@pytest.mark.parametrize("how", ["completed", "refused by its handler", "failed", "a disk that refuses"])
+@pytest.mark.parametrize("name", ["keep", "long", "safe"])
+def test_room_in_the_log_comes_back_however_a_command_ends(boot: Callable[..., Boot], name: str, how: str) -> None:
+    one = boot(rate_hz=1000.0, urgent_rate_hz=1000.0)
+    one.gate.set_result(None)
+    one.disk.read_only = how == "a disk that refuses"
+    if how == "refused by its handler":
+        setattr(one, name, refuse)
+    elif how == "failed":
+        setattr(one, name, lambda *_: 1 // 0)
+    for _ in range(2 if how == "failed" else ROWS_MAX + 1):  # a task that fails is not started again for ever
+        one.send(name, *(() if name == "long" else (1,)))
+        one.run(1 if one.faults else 0.1)
+        one.faults.clear()
+    one.run(60)
+    assert len(one.log) == 0
+    one.disk.read_only = False
+    assert not one.log.full(urgent=False)
+    assert sum(one.log.reserve(urgent=False) for _ in range(ROWS_MAX)) == 224, "no reservation is left over"
+
+
 def test_a_full_log_is_nothing_to_a_volatile_command(boot: Callable[..., Boot]) -> None:
     one = boot()
     for number in range(ROWS_MAX):

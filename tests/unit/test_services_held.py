@@ -19,7 +19,7 @@ from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import TASKS_MAX, Scheduler
 from flight.core.task import Task
 from flight.link.pus import PusTc, PusTm
-from flight.link.time_code import TIME_NS_MAX
+from flight.link.time.time_code import TIME_NS_MAX
 from flight.services.automation import schedule_declarations as st11
 from flight.services.automation import sequence_declarations as st21
 from flight.services.automation.held_commands import HolderParts, request_key

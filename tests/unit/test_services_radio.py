@@ -10,9 +10,10 @@ import pytest
 
 from flight.core.nanoseconds import ns
 from flight.core.scheduler import Scheduler
+from flight.core.task import Task
 from flight.link.coding.cltu import encode_cltu
 from flight.link.pus import PusTc, PusTm
-from flight.link.tc.tc_frame import TcFrame
+from flight.link.tc.tc_frame import UNLOCK, TcFrame
 from flight.link.tm_tc_stack import FlightLink
 from flight.services.radio.radio import RadioLink
 from hal.base import HalError
@@ -72,6 +73,7 @@ class Nothing:
 
     def __init__(self) -> None:
         self.kept: list[bytes] = []
+        self.told: list[tuple[object, ...]] = []
 
     def take(self, _budget: object = None) -> None:
         return None
@@ -86,11 +88,11 @@ class Nothing:
         self.kept = list(packets)
 
     def emit(self, name: str, *values: object) -> None:
-        pass
+        self.told.append((name, *values))
 
 
 class Bench:
-    def __init__(self, idle_s: float) -> None:
+    def __init__(self, idle_s: float, step_cost_ns: int = 0) -> None:
         self.loop = VirtualLoop()
         self.modem = Modem(self.loop)
         self.commands: list[bytes] = []
@@ -102,7 +104,10 @@ class Bench:
             "udp", self.modem, FlightLink(CONFIG), playback=nothing, products=nothing, on_command=self.take_command,
             on_contact=lambda: None, on_frame=lambda *_: None, idle_s=idle_s, events=nothing, now_ns=self.loop.now_ns,
         )  # fmt: skip
-        self.scheduler = Scheduler(self.loop, self.loop.now_ns, lambda _, error: self.faults.append(error))
+        self.scheduler = Scheduler(
+            self.loop, self.loop.now_ns, lambda _, error: self.faults.append(error),
+            step_cost_ns=lambda _: step_cost_ns,
+        )  # fmt: skip
         self.task = self.scheduler.spawn("radio", self.link.run)
 
     def take_command(self, raw: bytes) -> None:
@@ -164,6 +169,17 @@ def test_a_new_clcw_goes_out_at_once() -> None:
     assert bench.run(0.5) == [0]
     bench.modem.hear(b"no telecommand")
     assert bench.run(0.5) == []
+
+
+def test_a_flood_of_control_commands_is_one_event() -> None:
+    bench = Bench(0.1)
+    unlock = TcFrame(CONFIG.spacecraft_id, 0, 0, UNLOCK, bypass=True, control=True)
+    for _ in range(20):
+        bench.modem.hear(*[encode_cltu(unlock.encode())] * 10)
+        bench.run(0.2)
+    assert [told for told in bench.store.told if told[0] == "control_flood"] == [("control_flood", "udp", 60)]
+    assert bench.link.link.counters.uplink_rejected["control_rate"] == 200 - 63  # 3.8 s bring 3 more
+    assert bench.link.link.counters.control_commands == 63
 
 
 def test_out_of_contact_nothing_is_sent_and_in_contact_again_at_once() -> None:
@@ -244,6 +260,31 @@ def test_what_comes_up_is_taken_in_slices_and_in_order(units: list[bytes]) -> No
     assert [PusTc.decode(raw).seq for raw in bench.commands] == list(range(100))
     assert max(taken.values()) <= 16
     assert bench.link.dropped == 7
+
+
+def test_forged_frames_without_end_make_no_other_task_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step takes a millisecond, and the modem always has more: what is due at 10 Hz is done in time."""
+    bench = Bench(10.0, step_cost_ns=1_000_000)
+    bench.run(1)
+    forged = encode_cltu(TcFrame(CONFIG.spacecraft_id ^ 1, CONFIG.tc_vcid, 0, bytes(20)).encode()) * 50
+    heard = 0
+
+    def receive() -> bytes:
+        nonlocal heard
+        heard += 1
+        return forged if heard % 100 else forged + pings(heard // 100)
+
+    async def control(task: Task) -> None:
+        async for _ in task.every(0.1, deadline_s=0.2):
+            pass
+
+    monkeypatch.setattr(bench.modem, "receive", receive)
+    task = bench.scheduler.spawn("control", control, deadline_s=0.2, critical=True)
+    bench.modem.told()
+    bench.run(5)
+    assert heard > 2000 and len(bench.commands) == heard // 100
+    assert (task.stats.late, task.stats.skipped, task.stats.ticks >= 48) == (0, 0, True), task.stats
+    assert bench.link.link.counters.uplink_rejected["spacecraft"] == 50 * heard
 
 
 class Sick(Modem):

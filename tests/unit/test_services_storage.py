@@ -113,10 +113,13 @@ def test_the_recorder_gives_way_to_what_was_acknowledged() -> None:
 def test_the_guide_says_who_may_hold_how_much() -> None:
     (section,) = re.findall(r"\n## `\[storage\]`\n(.*?)\n```toml", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
     shares = storage_status.shares(123)
-    vault, boot = shares.pop(storage_status.VAULT), shares.pop(storage_status.BOOT)
+    names = storage_status.VAULT, storage_status.BOOT, storage_status.SECURITY
+    vault, boot, security = (shares.pop(name) for name in names)
     assert (
         f"| `vault` | commands, schedule, parameters | {vault.quota_octets:,} | {vault.priority} |\n"
         f"| `boot` | the boot record | {boot.quota_octets:,} | {boot.priority} |\n"
+        "| `security` | numbers, keys and associations of link security "
+        f"| {security.quota_octets:,} | {security.priority} |\n"
         "| `recorder` | packet stores | what they need | 1 |\n"
     ) in section
     assert shares == {storage_status.RECORDER: Share(123, 1)}

@@ -6,11 +6,12 @@ import itertools
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flight.link.cfdp.numbers import EPOCH_BITS
-from flight.link.cfdp.pdu import FileData, decode_pdu
+from flight.link.cfdp.pdu import FileData, Metadata, decode_pdu
 from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, FileReceived
 from flight.link.space_packet import SpacePacket
 from flight.services.files.outbox import Outbox, OutboxConfig
@@ -26,7 +27,7 @@ class Sink:
         self.events.append((name, *values))
 
 
-def outbox(boot: int = 1, epoch: int = 0, **config: int) -> tuple[Outbox, Sink]:
+def outbox(boot: int = 1, epoch: int = 0, **config: Any) -> tuple[Outbox, Sink]:
     sink = Sink()
     return Outbox(OutboxConfig(**config), 3, SEGMENT, boot, sink, epoch), sink
 
@@ -149,3 +150,15 @@ def test_products_of_a_boot_whose_count_comes_again_arrive() -> None:
         got = [one for packet in drain(box) for one in receiver.on_pdu(packet.data, 0)]
         assert [one.name for one in got] == ["screen-0-1.obsp"]
     assert receiver.counters.late == 0
+
+
+@pytest.mark.parametrize(("named", "kind"), [("crc-32", 3), ("modular", 0)])
+def test_files_go_down_with_the_checksum_that_the_mission_names(named: str, kind: int) -> None:
+    box, _ = outbox(checksum=named)
+    assert box.put("a", b"abcdefg" * 40)
+    packets = drain(box)
+    receiver = CfdpReceiver(CfdpConfig())
+    actions = [action for packet in packets for action in receiver.on_pdu(packet.data, 0)]
+    assert [action.data for action in actions if isinstance(action, FileReceived)] == [b"abcdefg" * 40]
+    metadata = decode_pdu(packets[0].data)
+    assert isinstance(metadata, Metadata) and metadata.checksum_type == kind

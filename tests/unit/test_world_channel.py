@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flight.core.config import Fault, read_table
-from sim_hw.world.channel import Channel, ChannelConfig, Delivery
+from sim_hw.world.channel import Channel, ChannelConfig, Delivery, Fate
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -183,3 +183,37 @@ def test_bad_channel_config() -> None:
     faults: list[Fault] = []
     read_table(ChannelConfig, {"rate_bps": 0, "bit_error_rate": 0.9, "acquisition_s": "2", "fifo": 3}, (), faults)
     assert {f.path[0] for f in faults} == {"rate_bps", "bit_error_rate", "acquisition_s", "fifo"}
+
+
+def test_units_are_dropped_whole_at_the_rate_asked_for() -> None:
+    up = channel(rate_bps=1_000_000, buffer_octets=10_000_000, drop_frac=0.05)
+    up.on_rise(0, delay)
+    for _ in range(10_000):
+        assert up.offer(bytes(17), 2 * SECOND)
+    arrived = up.deliveries(200 * SECOND)
+    counters = up.counters
+    assert len(arrived) == counters.delivered == 10_000 - counters.dropped
+    assert counters.dropped == counters.lost and 400 < counters.dropped < 600
+    assert all(delivery.octets == bytes(17) for delivery in arrived)
+
+
+def test_each_unit_has_one_fate_told_in_the_order_of_the_units() -> None:
+    down = channel(rate_bps=80_000, drop_frac=0.3, bit_error_rate=0.01, buffer_octets=100_000)
+    fates: list[tuple[Fate, bytes]] = []
+    down.on_fate = lambda fate, octets: fates.append((fate, octets))
+    down.on_rise(0, delay)
+    sent = [number.to_bytes(4, "big") * 25 for number in range(600)]  # 10 ms each, from 0 to 6 s; lock from 2 s on
+    for octets in sent:
+        assert down.offer(octets, 0)
+    arrived = down.deliveries(5 * SECOND)
+    down.on_set(5 * SECOND)
+    assert down.deliveries(10 * SECOND) == []
+    assert [octets for fate, octets in fates if fate is Fate.DELIVERED] == [delivery.octets for delivery in arrived]
+    assert len(fates) == len(sent)
+    for (fate, octets), was in zip(fates, sent, strict=True):
+        assert octets == was if fate is not Fate.DELIVERED else len(octets) == len(was)
+    kinds = [fate for fate, _ in fates]
+    assert set(kinds[:199]) == set(kinds[500:]) == {Fate.CUT}
+    assert set(kinds[201:498]) == {Fate.DELIVERED, Fate.DROPPED}
+    counters = down.counters
+    assert (kinds.count(Fate.DROPPED), kinds.count(Fate.CUT)) == (counters.dropped, counters.lost - counters.dropped)

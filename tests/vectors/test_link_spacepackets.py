@@ -22,7 +22,7 @@ from flight.link.cfdp.transfers import CfdpSender
 from flight.link.link import Role
 from flight.link.pus import PusTc, PusTm, RequestId
 from flight.link.space_packet import SpacePacket, idle_packet
-from flight.link.time_code import encode_cuc
+from flight.link.time.time_code import encode_cuc
 from flight.link.tm_tc_stack import FlightLink
 from tests.link_ends import BARE, unit_of
 

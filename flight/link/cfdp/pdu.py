@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from flight.core.errors import DecodeError
 from flight.kernels import crc16
 from flight.link.space_packet import HEADER_OCTETS as PACKET_HEADER_OCTETS
-from flight.link.tm.tm_frame import data_octets
 
 ENTITY_OCTETS = 2
 TRANSACTION_OCTETS = 8
@@ -81,28 +80,34 @@ class EndOfFile:
 Pdu = Metadata | FileData | EndOfFile
 
 
-def checksum_crc32(data: bytes | bytearray | memoryview, before: int = 0) -> int:
+def checksum_crc32(data: bytes | bytearray | memoryview, before: int = 0, _offset: int = 0) -> int:
     """Return checksum type 3, the CRC-32 of IEEE 802.3. `before` is that of what comes before `data` in the file."""
     return zlib.crc32(data, before)
 
 
-def checksum_modular(data: bytes | bytearray | memoryview) -> int:
-    """Return checksum type 0 (4.2.2): the sum of big-endian 32-bit words, the last padded with zeros, modulo 2^32."""
-    # Sum each of the 4 octet lanes: 4 sums in C instead of one per word. The padding would add nothing.
-    return sum(sum(data[lane::4]) << 24 - 8 * lane for lane in range(4)) & 0xFFFFFFFF
+def checksum_modular(data: bytes | bytearray | memoryview, before: int = 0, offset: int = 0) -> int:
+    """Return checksum type 0 (4.2.2): the sum of big-endian 32-bit words, the last padded with zeros, modulo 2^32.
+
+    `before` is that of the `offset` octets that come before `data` in the file.
+    """
+    # Sum each of the 4 octet lanes: 4 sums in C instead of one per word. The padding would add nothing. Words begin at
+    # multiples of 4 of the file, so the lane of an octet follows from its place there and not from that in `data`.
+    words = sum(sum(data[lane::4]) << 24 - 8 * ((offset + lane) % 4) for lane in range(4))
+    return (before + words) & 0xFFFFFFFF
 
 
-def checksum_null(_data: bytes | bytearray | memoryview) -> int:
+def checksum_null(_data: bytes | bytearray | memoryview, _before: int = 0, _offset: int = 0) -> int:
     """Return checksum type 15, which is 0 for any file: the sender computed none."""
     return 0
 
 
+# Each is given the octets, the checksum of those before them in the file, and how many those are.
 CHECKSUMS = {CHECKSUM_MODULAR: checksum_modular, CHECKSUM_CRC32: checksum_crc32, CHECKSUM_NULL: checksum_null}
 
 
-def segment_octets(frame_octets: int) -> int:
-    """Return how many file octets make a PDU whose packet exactly fills the data field of one telemetry frame."""
-    return data_octets(frame_octets) - PACKET_HEADER_OCTETS - HEADER_OCTETS - OFFSET_OCTETS
+def segment_octets(data_octets: int) -> int:
+    """Return how many file octets make a PDU whose packet exactly fills the `data_octets` of a telemetry frame."""
+    return data_octets - PACKET_HEADER_OCTETS - HEADER_OCTETS - OFFSET_OCTETS
 
 
 def _name(text: str) -> bytes:

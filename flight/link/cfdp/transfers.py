@@ -47,6 +47,7 @@ from flight.core.errors import DecodeError
 from flight.core.nanoseconds import NS
 from flight.link.cfdp.pdu import (
     CHECKSUM_CRC32,
+    CHECKSUM_MODULAR,
     CHECKSUMS,
     FILE_OCTETS_MAX,
     NO_ERROR,
@@ -56,7 +57,6 @@ from flight.link.cfdp.pdu import (
     Metadata,
     Pdu,
     TransactionId,
-    checksum_crc32,
     decode_pdu,
     encode_pdu,
 )
@@ -80,10 +80,14 @@ _MEANINGS = {
 class CfdpSender:
     """The sending end of one transaction: the PDUs of one file, each made when it is asked for.
 
-    data: the whole file, up to 2^32 - 1 octets. `segment` octets of it go into one PDU.
+    data: the whole file, up to 2^32 - 1 octets. `segment` octets of it go into one PDU. checksum_type: one of
+    CHECKSUMS.
     """
 
-    def __init__(self, source: int, destination: int, number: int, name: str, data: bytes, segment: int) -> None:
+    def __init__(
+        self, source: int, destination: int, number: int, name: str, data: bytes, segment: int,
+        *, checksum_type: int = CHECKSUM_CRC32,
+    ) -> None:  # fmt: skip
         assert 0 <= source < 1 << 16, source
         assert 0 <= destination < 1 << 16, destination
         assert 0 <= number < 1 << 64, number
@@ -95,7 +99,8 @@ class CfdpSender:
         self._data = data
         self._segment = segment
         self._offset = -1  # before the metadata
-        # CRC-32 of what was given out so far. That of a long file at once would keep the loop's other tasks waiting.
+        self._checksum_type = checksum_type
+        # Of what was given out so far. That of a long file at once would keep the loop's other tasks waiting.
         self._checksum = 0
         self._ended = False
 
@@ -122,13 +127,12 @@ class CfdpSender:
         if self._offset < 0:
             self._offset = 0
             name = self._name
-            metadata = Metadata(self.transaction, self._destination, octets, CHECKSUM_CRC32, name, name)
-            return encode_pdu(metadata)
+            return encode_pdu(Metadata(self.transaction, self._destination, octets, self._checksum_type, name, name))
         if self._offset < octets:
             segment = self._data[self._offset : self._offset + self._segment]
             pdu = FileData(self.transaction, self._destination, self._offset, segment)
+            self._checksum = CHECKSUMS[self._checksum_type](segment, self._checksum, self._offset)
             self._offset += len(segment)
-            self._checksum = checksum_crc32(segment, self._checksum)
             return encode_pdu(pdu)
         self._ended = True
         return encode_pdu(EndOfFile(self.transaction, self._destination, NO_ERROR, self._checksum, octets))
@@ -464,9 +468,13 @@ class CfdpReceiver:
     def _check(self, transfer: _Transaction, data: bytes) -> str | None:
         """Return what is wrong with a file of which no octet is missing; None if its checksum agrees."""
         assert transfer.eof is not None
-        # Only the metadata names the type. Without it the type is taken to be ours, CRC-32.
-        kind = CHECKSUM_CRC32 if transfer.metadata is None else transfer.metadata.checksum_type
+        claimed = transfer.eof.checksum
+        if transfer.metadata is None:
+            # Only the metadata names the type. Without it either of the two that check anything may be meant.
+            agrees = any(CHECKSUMS[kind](data) == claimed for kind in (CHECKSUM_CRC32, CHECKSUM_MODULAR))
+            return None if agrees else "checksum mismatch"
+        kind = transfer.metadata.checksum_type
         checksum = CHECKSUMS.get(kind)
         if checksum is None:
             return f"checksum type {kind} is unknown, should be one of {', '.join(map(str, CHECKSUMS))}"
-        return None if checksum(data) == transfer.eof.checksum else "checksum mismatch"
+        return None if checksum(data) == claimed else "checksum mismatch"

@@ -26,15 +26,24 @@ is then no longer 0x55.
 # A unit has at most CODEBLOCKS_MAX codeblocks, so that noise which happens to pass cannot grow without bound. One more
 # is looked at before a unit is given up as too long, because it may be the tail of a unit of just that length.
 #
+# The machine itself is a kernel (flight/kernels/uplink.c), so that a stretch of many units costs one call, and what
+# comes from whoever fills the receiver with junk costs little.
+#
 # A piece shorter than a codeblock is kept for the next call. So any split of the octets gives the same units. Nothing
 # is kept over a lost carrier: what follows is not the rest of what was begun.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from flight.core.errors import DecodeError
-from flight.kernels import ErrorMode, decode_codeblocks, find_start, make_cltu, randomize_tc
+from flight.kernels import (
+    CltuMachine,
+    CltuUnits,
+    ErrorMode,
+    decode_codeblocks,
+    find_start,
+    make_cltu,
+    randomize_tc,
+)
 from flight.link.tc.tc_frame import FRAME_OCTETS_MAX
 
 START = bytes.fromhex("eb90")
@@ -74,88 +83,60 @@ def decode_cltu(cltu: bytes, mode: ErrorMode = ErrorMode.SEC, *, randomized: boo
     return randomize_tc(run.information) if randomized else run.information
 
 
-@dataclass(slots=True)
 class CltuReceiver:
-    """Octets in any split in, the frames' octets (with fill) out. Holds at most one CLTU.
+    """Octets in any split in, the frames' octets (with fill) out. Holds at most one CLTU."""
 
-    Counters: `units` delivered; `broken`, those of them that another codeblock than the tail sequence ended; `aborted`,
-    units that were empty or too long; `codeblocks` taken; `corrected`, wrong bits mended in these; `skipped`, octets
-    that belonged to no unit.
-    """
-
-    mode: ErrorMode = ErrorMode.SEC
-    randomized: bool = False
-    units: int = field(default=0, init=False)
-    broken: int = field(default=0, init=False)
-    aborted: int = field(default=0, init=False)
-    codeblocks: int = field(default=0, init=False)
-    corrected: int = field(default=0, init=False)
-    skipped: int = field(default=0, init=False)
-    _held: bytes = field(default=b"", init=False)  # for the next call; shorter than a codeblock
-    _frames: bytearray | None = field(default=None, init=False)  # of the unit that is open, None in SEARCH
+    def __init__(self, mode: ErrorMode = ErrorMode.SEC, randomized: bool = False) -> None:
+        self._machine = CltuMachine(mode, randomized)
 
     def reset(self) -> None:
         """Forget a unit that has begun: the carrier is lost."""
-        self._held = b""
-        self._frames = None
+        self._machine.reset()
+
+    def take(self, octets: bytes) -> CltuUnits:
+        """Return the units that `octets` completed, one behind the other: octets of frames and their fill."""
+        return self._machine.take(octets)
+
+    def feed(self, octets: bytes) -> list[bytes]:
+        """Return the same units, each by itself."""
+        return self._machine.take(octets).apart()
 
     @property
     def open(self) -> bool:
         """Whether a unit has begun and not ended."""
-        return self._frames is not None
+        return bool(self._machine.state.open)
 
-    def feed(self, octets: bytes) -> list[bytes]:
-        """Return the units that `octets` completed, in order: octets of frames and their fill."""
-        units: list[bytes] = []
-        data = self._held + octets
-        at = 0
-        while True:
-            if self._frames is None:
-                at = self._search(data, at)
-                if self._frames is None:
-                    break
-            at, ended = self._take_codeblocks(data, at)
-            if not ended:
-                break
-            at = self._end_unit(data, at, units)
-        self._held = data[at:]
-        return units
+    @property
+    def units(self) -> int:
+        """Units delivered."""
+        return self._machine.state.units
 
-    def _search(self, data: bytes, at: int) -> int:
-        """Open a unit behind the next start sequence and return the octet there, else the one from which to go on."""
-        if not data.startswith(START, at):  # the usual case needs no search: units follow each other
-            skipped = find_start(memoryview(data)[at:], self.mode)
-            self.skipped += skipped
-            at += skipped
-        if at + len(START) > len(data):
-            return at
-        self._frames = bytearray()
-        return at + len(START)
+    @property
+    def broken(self) -> int:
+        """Units among them that another codeblock than the tail sequence ended."""
+        return self._machine.state.broken
 
-    def _take_codeblocks(self, data: bytes, at: int) -> tuple[int, bool]:
-        """Keep the codeblocks from octet `at` on; return the octet after them, and whether the unit has ended."""
-        assert self._frames is not None
-        room = CODEBLOCKS_MAX - len(self._frames) // INFORMATION_OCTETS
-        # One more than there is room for: if it is not the tail, the unit is too long.
-        run = decode_codeblocks(data[at : at + (room + 1) * CODEBLOCK_OCTETS], self.mode)
-        self._frames += run.information
-        self.codeblocks += run.good + run.corrected
-        self.corrected += run.corrected
-        return at + run.octets, run.ended or run.good + run.corrected > room
+    @property
+    def aborted(self) -> int:
+        """Units that were empty or too long."""
+        return self._machine.state.aborted
 
-    def _end_unit(self, data: bytes, at: int, units: list[bytes]) -> int:
-        """Close the unit and deliver it, if there is one; return the octet from where to search."""
-        assert self._frames is not None
-        information, self._frames = bytes(self._frames), None
-        if len(information) > CODEBLOCKS_MAX * INFORMATION_OCTETS:
-            self.aborted += 1
-            return at - CODEBLOCK_OCTETS  # the codeblock too many was taken: look into it as well
-        if not information:
-            self.aborted += 1
-            return at
-        self.units += 1
-        units.append(randomize_tc(information) if self.randomized else information)
-        if data.startswith(TAIL, at):
-            return at + len(TAIL)
-        self.broken += 1
-        return at
+    @property
+    def codeblocks(self) -> int:
+        """Codeblocks taken."""
+        return self._machine.state.codeblocks
+
+    @property
+    def corrected(self) -> int:
+        """Wrong bits mended in these."""
+        return self._machine.state.corrected
+
+    @corrected.setter
+    def corrected(self, bits: int) -> None:
+        """Count from another number on."""
+        self._machine.state.corrected = bits
+
+    @property
+    def skipped(self) -> int:
+        """Octets that belonged to no unit."""
+        return self._machine.state.skipped

@@ -1,7 +1,7 @@
-"""FOP-1, the sending end of COP-1 (CCSDS 232.1-B-2, 5), timeout type 0.
+"""FOP-1, the sending end of COP-1 (CCSDS 232.1-B-2, 5).
 
 States: S1 ACTIVE, S2 RETRANSMIT, S3 RETRANSMIT_WAIT (the receiver has no buffer), S4 INITIALIZING (a CLCW is
-awaited), S5 INITIALIZING_BC (a control command is under way), S6 INITIAL (no AD service).
+awaited), S5 INITIALIZING_BC (a control command is under way), S6 INITIAL (no AD service, or suspended).
 
 CLCW with Lockout = 0, by what N(R) says (table 5-1). "ack": the frames acknowledged leave the Sent_Queue, confirmed.
 "resend": all frames that remain on it go out again. A[x]: alert x, both queues are purged, ->S6.
@@ -24,104 +24,95 @@ CLCW with Lockout = 0, by what N(R) says (table 5-1). "ack": the frames acknowle
     E103 E11 at the transmission limit          ->S3          ->S3          -
     E13  N(R) outside NN(R)..V(S)               A[NN(R)]      A[NN(R)]      A[NN(R)]      A[NN(R)]    -
     E14  Lockout                                A[LOCKOUT]    A[LOCKOUT]    A[LOCKOUT]    A[LOCKOUT]  -
-    E16  T1 ran out, below the limit            resend        resend        - (*)         A[T1]       resend BC
-    E17  T1 ran out at the limit                A[T1]         A[T1]         A[T1]         A[T1]       A[T1]
 
-(*) our addition: T1 runs again, and the limit of such waits gives A[T1] as well.
-In S6 every CLCW is ignored (E15, an invalid CLCW, never reaches this machine: it does not decode).
-E19/E20 send in S1..S3: goes to the Wait_Queue, which holds 1 frame, and is refused if that is taken. Refused in S4..S6.
-E23 to E28 initiate from S6: without check ->S1, with CLCW check ->S4, with Unlock or Set V(R) ->S5.
-E29 terminate ->S6. E35 Set V(S) in S6.
+T1 ran out. TT is the timeout type: 0 alerts, 1 suspends ("susp": the queues stay, ->S6, SS is the state that it was).
+
+    E16  TT 0, below the limit                  resend        resend        - (*)         A[T1]       resend BC
+    E104 TT 1, below the limit                  resend        resend        - (*)         susp        resend BC
+    E17  TT 0, at the limit                     A[T1]         A[T1]         A[T1]         A[T1]       A[T1]
+    E18  TT 1, at the limit                     susp          susp          susp          susp        A[T1]
+
+(*) our addition: T1 runs again, and the limit of such waits is E17 or E18 as well.
+In S6 every CLCW is ignored (E15, an invalid CLCW, never reaches this machine: it does not decode), and T1 never runs.
+
+    E19  send, Wait_Queue empty                 taken; sent if the window has room        refused in S4, S5, S6
+                                                (in S3 it only waits)
+    E20  send, Wait_Queue taken                 refused in every state
+    E21  bypass, BD out ready                   sent in every state;  E22 BD out not ready: refused
+    E23  initiate                               S6: ->S1                                  refused in S1 to S5
+    E24  initiate with CLCW check               S6: ->S4                                  refused in S1 to S5
+    E25, E27 initiate with Unlock, Set V(R)     S6: ->S5, the BC frame is sent            refused in S1 to S5
+    E26, E28 the same, BC out not ready         refused in every state
+    E29  terminate                              A[TERM] ->S6; nothing in S6
+    E30  resume, not suspended                  refused in every state
+    E31 to E34 resume, SS = 1 to 4              S6: T1 runs, ->SS
+    E35  set V(S)                               S6, not suspended: V(S) and NN(R)         refused otherwise
+    E36 to E39 set K, T1, limit, TT             set in every state
+    E40  a value that cannot be                 refused in every state (fop_directives.py)
+    E41  AD frame taken by the lower procedures AD out ready; S1 and S2: the next frame is sent
+    E43  BC frame taken                         BC out ready; S5: the BC frame is sent again if that was asked for
+    E45  BD frame taken                         BD out ready
+    E42, E44, E46 AD, BC, BD frame refused      A[LLIF] in every state, and the flag is ready (our addition)
 """
 
 # Numbers: V(S) is the N(S) of the next new frame, NN(R) that of the oldest frame not yet acknowledged. So NN(R) + the
 # length of the Sent_Queue = V(S), modulo 256, at all times, and a CLCW is judged by how far N(R) lies from NN(R) alone:
 # `newly` of the queue's frames are acknowledged. A distance beyond the queue is E13. The window is at most 127, half of
-# the largest window of FARM-1.
+# the largest window of FARM-1. After an alert NN(R) may lie behind V(S) with nothing on the queue: initiating makes
+# them equal, or no CLCW could be E1.
+#
+# The lower procedures are whoever does `Transmit`. They have room for one frame of each kind, and answer each Transmit
+# with exactly one `accepted` or `refused`, at once or later. Until then the out flag of that kind is not ready, and
+# FOP-1 gives out no other frame of the kind. So a sender that must do something first, such as store a number, holds
+# the whole channel back and never two frames; and one that cannot send at all says so (E42, E44, E46). There is no
+# abort request: a frame that is held while the service ends may still leave, and FARM-1 drops what it does not expect.
 #
 # A frame leaves the Sent_Queue in one of two ways. Either V(R) passed it (Confirmed), or the service ended
 # (Unconfirmed, with its number). It is never dropped in silence: every tag given to `send` comes back exactly once, as
-# Confirmed, Unconfirmed or Unsent. ground/link/ad_service.py settles a command only when its tag comes back.
+# Confirmed, Unconfirmed or Unsent. ground/link/ad_service.py settles a command only when its tag comes back. While
+# suspended the queues stay; initiating ends the suspension and purges them, and so does `abandon`.
 #
 # Why an alert ends the service instead of mending it: FOP-1 no longer knows what the receiver holds. Whoever owns it
 # decides by the next CLCW what arrived, and initiates again. The standard leaves that to management, and so do we.
-#
-# Timer type 0: T1 running out resends up to the limit, then alerts. Type 1 (suspend and resume, E18 and E30 to E34)
-# is not built: a pass that ends terminates the service, and what was sent is decided by the first CLCW of the next.
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from enum import Enum
 
 from flight.link.tc.clcw import Clcw
-from flight.link.tc.tc_frame import UNLOCK, TcFrame, set_vr_command
+from flight.link.tc.directives import FopRefusal
+from flight.link.tc.fop_actions import (
+    Confirmed,
+    FopAction,
+    FopAlert,
+    FopState,
+    Initiated,
+    Suspended,
+    Transmit,
+    Unconfirmed,
+    Unsent,
+)
+from flight.link.tc.tc_frame import UNLOCK, FrameKind, TcFrame, set_vr_command
+
+_RUNNING = (FopState.ACTIVE, FopState.RETRANSMIT, FopState.RETRANSMIT_WAIT)
+_SENDING = (FopState.ACTIVE, FopState.RETRANSMIT)
 
 
-class FopState(Enum):
-    """The states of table 5-1."""
+@dataclass(slots=True)
+class _Sent:
+    """A frame on the Sent_Queue. `again`: it is to be sent once more (the To_Be_Retransmitted_Flag)."""
 
-    ACTIVE = 1
-    RETRANSMIT = 2
-    RETRANSMIT_WAIT = 3
-    INITIALIZING = 4
-    INITIALIZING_BC = 5
-    INITIAL = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Transmit:
-    """Send this frame now. `tag` is what the caller gave to `send`, None for control commands."""
-
-    frame: TcFrame
-    tag: object = None
-
-
-@dataclass(frozen=True, slots=True)
-class Confirmed:
-    """V(R) has passed the frame: the positive confirm response of the standard."""
-
-    tag: object
-
-
-@dataclass(frozen=True, slots=True)
-class Unconfirmed:
-    """The frame left the Sent_Queue without acknowledgement (negative confirm). It went out as N(S) = `seq`."""
-
-    tag: object
-    seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class Unsent:
-    """The frame left the Wait_Queue without ever being sent."""
-
-    tag: object
-
-
-@dataclass(frozen=True, slots=True)
-class Initiated:
-    """AD service is up."""
-
-
-@dataclass(frozen=True, slots=True)
-class FopAlert:
-    """AD service ended. `reason`: SYNCH, CLCW, LIMIT, NN(R), LOCKOUT, T1 or TERM (232.1-B-2, 5.2.2)."""
-
-    reason: str
-
-
-FopAction = Transmit | Confirmed | Unconfirmed | Unsent | Initiated | FopAlert
+    transmit: Transmit
+    again: bool = False
 
 
 @dataclass(slots=True)
 class Fop:
     """One virtual channel's FOP-1. `window` is K, `t1_ns` the timer, `transmission_limit` how often one frame is sent.
 
-    Times are of one clock, in nanoseconds. Actions are to be done in their order. The lower procedures take every frame
-    at once: the AD, BD and BC out flags of the standard are always ready, and a retransmission leaves whole in one
-    call.
+    Times are of one clock, in nanoseconds. Actions are to be done in their order. `window_max` bounds K: half of
+    FARM-1's window. `suspended` is the state that the service is resumed to (SS), None if it is not suspended.
     """
 
     spacecraft_id: int
@@ -129,19 +120,23 @@ class Fop:
     window: int = 10
     t1_ns: int = 3_000_000_000
     transmission_limit: int = 3
+    timeout_type: int = 0
+    window_max: int = 127
     state: FopState = FopState.INITIAL
+    suspended: FopState | None = None
     vs: int = 0
     nnr: int = 0
     transmissions: int = 0
     retransmitted: int = 0
     timer_ns: int | None = None
-    _sent: deque[Transmit] = field(default_factory=deque)
+    out_ready: dict[FrameKind, bool] = field(default_factory=lambda: dict.fromkeys(FrameKind, True))
+    _sent: deque[_Sent] = field(default_factory=deque)
     _waiting: deque[tuple[bytes, object]] = field(default_factory=deque)
-    _directive: TcFrame | None = None
+    _directive: _Sent | None = None
     _waits: int = 0
 
     def __post_init__(self) -> None:
-        assert 1 <= self.window <= 127, self.window
+        assert 1 <= self.window <= self.window_max <= 127, (self.window, self.window_max)
         assert self.transmission_limit >= 1, self.transmission_limit
 
     @property
@@ -150,53 +145,105 @@ class Fop:
         return len(self._sent)
 
     @property
+    def queued(self) -> int:
+        """Frames on the Wait_Queue, which holds 1."""
+        return len(self._waiting)
+
+    @property
     def ready(self) -> bool:
         """Whether `send` would take a frame."""
-        return self.state in (FopState.ACTIVE, FopState.RETRANSMIT, FopState.RETRANSMIT_WAIT) and not self._waiting
+        return self.state in _RUNNING and not self._waiting
+
+    # Frames
 
     def send(self, data: bytes, tag: object, now_ns: int) -> list[FopAction]:
-        """Transfer `data` by the AD service (E19). Call it only while `ready`."""
-        assert self.ready, self.state
+        """Transfer `data` by the AD service (E19); raises FopRefusal if there is none, or one waits already (E20)."""
+        if self.state not in _RUNNING:
+            raise FopRefusal(f"the AD service is not up: FOP-1 is in S{self.state.value}")
+        if self._waiting:
+            raise FopRefusal("a frame waits already, and the Wait_Queue holds 1")
         self._waiting.append((data, tag))
         # In S3 the receiver has no buffer: another frame would only be turned away.
-        return [] if self.state is FopState.RETRANSMIT_WAIT else self._look_for_frame(now_ns)
+        return self._look_for_frame(now_ns) if self.state in _SENDING else []
 
     def bypass(self, data: bytes, tag: object = None) -> Transmit:
-        """Transfer `data` by the BD service (E21), in any state. Nothing tells whether it arrived."""
+        """Transfer `data` by the BD service (E21), in any state; raises FopRefusal if the one before waits (E22).
+
+        Nothing tells whether it arrived.
+        """
+        self._check_out(FrameKind.BD)
+        self.out_ready[FrameKind.BD] = False
         return Transmit(TcFrame(self.spacecraft_id, self.vcid, 0, data, bypass=True), tag)
 
+    def accepted(self, kind: FrameKind, now_ns: int) -> list[FopAction]:
+        """Take in that the last Transmit of this kind is done, and the next may come (E41, E43, E45)."""
+        self.out_ready[kind] = True
+        if kind is FrameKind.AD and self.state in _SENDING:
+            return self._look_for_frame(now_ns)
+        if kind is FrameKind.BC and self.state is FopState.INITIALIZING_BC:
+            return self._look_for_directive()
+        return []
+
+    def refused(self, kind: FrameKind) -> list[FopAction]:
+        """Take in that the last Transmit of this kind will never be done (E42, E44, E46)."""
+        self.out_ready[kind] = True  # the place is free: or nothing could be sent ever again
+        return self._alert("LLIF")
+
+    # Directives
+
     def set_vs(self, vs: int) -> None:
-        """Set V(S) and NN(R) to `vs` (E35), in S6 only."""
-        assert self.state is FopState.INITIAL, self.state
+        """Set V(S) and NN(R) to `vs` (E35); raises FopRefusal if there is a service, or one suspended."""
+        self._check_initial()
+        if self.suspended is not None:
+            raise FopRefusal("the AD service is suspended: resume or initiate it")
         self.vs = self.nnr = vs
 
     def initiate(self) -> list[FopAction]:
-        """Bring the AD service up without a CLCW check (E23), from S6."""
-        self._initialize()
+        """Bring the AD service up without a CLCW check (E23); raises FopRefusal if it is up."""
+        out = self._initialize()
         self.state = FopState.ACTIVE
-        return [Initiated()]
+        return [*out, Initiated()]
 
     def initiate_with_clcw(self, now_ns: int) -> list[FopAction]:
-        """Bring the AD service up once a CLCW agrees with V(S) (E24), from S6."""
-        self._initialize()
+        """Bring the AD service up once a CLCW agrees with V(S) (E24); raises FopRefusal if it is up."""
+        out = self._initialize()
         self.state = FopState.INITIALIZING
         self._start_timer(now_ns)
-        return []
+        return out
 
     def initiate_with_unlock(self, now_ns: int) -> list[FopAction]:
-        """Bring the AD service up once the receiver is unlocked (E25), from S6."""
-        self._initialize()
-        return self._transmit_directive(UNLOCK, now_ns)
+        """Bring the AD service up once the receiver is unlocked (E25); raises FopRefusal if it is up, or by E26."""
+        return self._initialize_with(UNLOCK, now_ns)
 
     def initiate_with_set_vr(self, vr: int, now_ns: int) -> list[FopAction]:
-        """Bring the AD service up once the receiver has set V(R) to `vr` (E27), from S6."""
-        self._initialize()
+        """Bring the AD service up once the receiver has set V(R) to `vr` (E27); raises FopRefusal as above (E28)."""
+        out = self._initialize_with(set_vr_command(vr), now_ns)
         self.vs = self.nnr = vr
-        return self._transmit_directive(set_vr_command(vr), now_ns)
+        return out
 
     def terminate(self) -> list[FopAction]:
         """End the AD service (E29). Nothing happens in S6."""
         return [] if self.state is FopState.INITIAL else self._alert("TERM")
+
+    def resume(self, now_ns: int) -> list[FopAction]:
+        """Go on where T1 suspended the service (E31 to E34); raises FopRefusal if it is not suspended (E30)."""
+        if self.suspended is None:
+            raise FopRefusal("the AD service is not suspended")
+        self.state, self.suspended = self.suspended, None
+        self._start_timer(now_ns)
+        return []
+
+    def abandon(self) -> list[FopAction]:
+        """End whatever there is, a suspension included, without an alert: the owner begins again by other means."""
+        out: list[FopAction] = [Unconfirmed(sent.transmit.tag, sent.transmit.frame.seq) for sent in self._sent]
+        out += [Unsent(tag) for _, tag in self._waiting]
+        self._sent.clear()
+        self._waiting.clear()
+        self.timer_ns, self._directive = None, None
+        self.state, self.suspended = FopState.INITIAL, None
+        return out
+
+    # What the receiver tells
 
     def on_clcw(self, clcw: Clcw, now_ns: int) -> list[FopAction]:
         """Handle E1 to E14. The caller hands in the CLCWs of this channel in the order in which they were sent."""
@@ -254,69 +301,120 @@ class Fop:
         # (E12) nothing goes out either, but T1 still runs: a CLCW may yet confirm the last try.
         resends = newly or (self.state is not FopState.RETRANSMIT and self.transmissions < self.transmission_limit)
         self.state = FopState.RETRANSMIT
-        return out + self._resend(now_ns) + self._look_for_frame(now_ns) if resends else out
+        return out + self._resend(now_ns) if resends else out
+
+    # Time
 
     def on_time(self, now_ns: int) -> list[FopAction]:
-        """Handle E16 and E17. Call it at `timer_ns` or later."""
+        """Handle E16 to E18 and E104. Call it at `timer_ns` or later."""
         if self.timer_ns is None or now_ns < self.timer_ns:
             return []
-        # S4 has sent nothing that could be sent again: no CLCW came in time.
-        if self.transmissions >= self.transmission_limit or self.state is FopState.INITIALIZING:
-            return self._alert("T1")
-        if self.state is FopState.INITIALIZING_BC:
-            assert self._directive is not None
-            self.transmissions += 1
-            self.retransmitted += 1
-            self._start_timer(now_ns)
-            return [Transmit(self._directive)]
-        if self.state is FopState.RETRANSMIT_WAIT:
-            # E16 sends nothing in S3. The standard leaves it at that; here the timer runs again, so that a wait
-            # that never ends is noticed.
-            self._waits += 1
-            if self._waits >= self.transmission_limit:
-                return self._alert("T1")
-            self._start_timer(now_ns)
-            return []
-        return self._resend(now_ns) + self._look_for_frame(now_ns)
+        at_limit = self.transmissions >= self.transmission_limit
+        match self.state:
+            case FopState.INITIALIZING:  # nothing was sent that could be sent again: no CLCW came in time
+                return self._give_up()
+            case FopState.INITIALIZING_BC:
+                return self._alert("T1") if at_limit else self._resend_directive(now_ns)
+            case FopState.RETRANSMIT_WAIT:
+                # E16 sends nothing in S3. The standard leaves it at that; here the timer runs again, so that a wait
+                # that never ends is noticed.
+                self._waits += 1
+                if at_limit or self._waits >= self.transmission_limit:
+                    return self._give_up()
+                self._start_timer(now_ns)
+                return []
+            case _:
+                return self._give_up() if at_limit else self._resend(now_ns)
 
     def hold_timer(self, until_ns: int) -> None:
         """Let T1 count from `until_ns`, when the last frame has left the antenna, not from when it was handed over."""
         if self.timer_ns is not None:
             self.timer_ns = max(self.timer_ns, until_ns + self.t1_ns)
 
-    def _initialize(self) -> None:
-        assert self.state is FopState.INITIAL, self.state
-        assert not self._sent, self.outstanding
-        self.nnr = self.vs
-        self.transmissions = 1
-
-    def _transmit_directive(self, command: bytes, now_ns: int) -> list[FopAction]:
-        self.state = FopState.INITIALIZING_BC
-        self._directive = TcFrame(self.spacecraft_id, self.vcid, 0, command, bypass=True, control=True)
-        self._start_timer(now_ns)
-        return [Transmit(self._directive)]
-
     def _start_timer(self, now_ns: int) -> None:
         self.timer_ns = now_ns + self.t1_ns
 
+    def _give_up(self) -> list[FopAction]:
+        """Alert or suspend, as the timeout type says (5.2.16)."""
+        if self.timeout_type == 0:
+            return self._alert("T1")
+        self.timer_ns = None
+        self.state, self.suspended = FopState.INITIAL, self.state
+        return [Suspended()]
+
+    # Steps of the table
+
+    def _check_initial(self) -> None:
+        if self.state is not FopState.INITIAL:
+            raise FopRefusal(f"the AD service is up or coming up: FOP-1 is in S{self.state.value}; terminate it first")
+
+    def _check_out(self, kind: FrameKind) -> None:
+        if not self.out_ready[kind]:
+            raise FopRefusal(f"the {kind.value} frame before it has not left yet")
+
+    def _initialize(self) -> list[FopAction]:
+        """Purge both queues and begin with all tries left (5.2.14). Only a suspended service has something on them."""
+        self._check_initial()
+        out = self.abandon()
+        self.nnr = self.vs
+        self.transmissions = 1
+        return out
+
+    def _initialize_with(self, command: bytes, now_ns: int) -> list[FopAction]:
+        self._check_initial()
+        self._check_out(FrameKind.BC)
+        out = self._initialize()
+        self.state = FopState.INITIALIZING_BC
+        frame = TcFrame(self.spacecraft_id, self.vcid, 0, command, bypass=True, control=True)
+        self._directive = _Sent(Transmit(frame), again=True)
+        self._start_timer(now_ns)
+        return out + self._look_for_directive()
+
     def _acknowledge(self, frames: int) -> list[FopAction]:
         """Confirm the oldest `frames` and begin to count the tries of the next one (5.2.8)."""
-        out: list[FopAction] = []
-        for _ in range(frames):
-            out.append(Confirmed(self._sent.popleft().tag))
+        if frames:
             self.transmissions = 1  # the limit is for the oldest frame, which is now another
         self.nnr = (self.nnr + frames) % 256
-        return out
+        return [Confirmed(self._sent.popleft().transmit.tag) for _ in range(frames)]
 
     def _resend(self, now_ns: int) -> list[FopAction]:
         """Send every frame on the Sent_Queue once more (5.2.7): FARM-1 takes them in order only."""
         self.transmissions += 1
-        self.retransmitted += len(self._sent)
         self._start_timer(now_ns)
-        return list(self._sent)
+        for sent in self._sent:
+            sent.again = True
+        return self._look_for_frame(now_ns)
+
+    def _resend_directive(self, now_ns: int) -> list[FopAction]:
+        assert self._directive is not None
+        self.transmissions += 1
+        self.retransmitted += 1
+        self._start_timer(now_ns)
+        self._directive.again = True
+        return self._look_for_directive()
+
+    def _look_for_directive(self) -> list[FopAction]:
+        """Send the control command if that is asked for and the one before has left (5.2.9)."""
+        directive = self._directive
+        if not (directive and directive.again and self.out_ready[FrameKind.BC]):
+            return []
+        directive.again = False
+        self.out_ready[FrameKind.BC] = False
+        return [directive.transmit]
 
     def _look_for_frame(self, now_ns: int) -> list[FopAction]:
-        """Send the waiting frame if the window has room (5.2.10)."""
+        """Send the next frame: one to be sent again, or else the one that waits if the window has room (5.2.10).
+
+        Those behind it come with `accepted`.
+        """
+        if not self.out_ready[FrameKind.AD]:
+            return []
+        for sent in self._sent:
+            if sent.again:
+                sent.again = False
+                self.retransmitted += 1
+                self.out_ready[FrameKind.AD] = False
+                return [sent.transmit]
         if not self._waiting or len(self._sent) >= self.window:
             return []
         data, tag = self._waiting.popleft()
@@ -324,16 +422,11 @@ class Fop:
         if not self._sent:
             self.transmissions = 1
         self.vs = (self.vs + 1) % 256
-        self._sent.append(frame)
+        self._sent.append(_Sent(frame))
         self._start_timer(now_ns)
+        self.out_ready[FrameKind.AD] = False
         return [frame]
 
     def _alert(self, reason: str) -> list[FopAction]:
-        """Stop the timer, purge both queues, tell why (5.2.12)."""
-        out: list[FopAction] = [Unconfirmed(sent.tag, sent.frame.seq) for sent in self._sent]
-        out += [Unsent(tag) for _, tag in self._waiting]
-        self._sent.clear()
-        self._waiting.clear()
-        self.timer_ns, self._directive = None, None
-        self.state = FopState.INITIAL
-        return [*out, FopAlert(reason)]
+        """Stop the timer, purge both queues, tell why (5.2.15)."""
+        return [*self.abandon(), FopAlert(reason)]

@@ -15,6 +15,9 @@ control is agreed beforehand (managed parameters, `AosFormat`).
 # in 23 ms, and a loss of 256 frames would pass unseen. The price is that there is no master count: what it does for TM,
 # telling late frames and restarts, must be read from each channel's own count (ground/link/aos_session.py).
 #
+# On a protected link the security header stands ahead of the M_PDU and the MAC behind it (355.0-B-2, ADR 0039): the
+# M_PDU's header is data to it, and may be encrypted.
+#
 # The optional error control over the header alone is not used: it would guard a header whose frame is damaged.
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from flight.kernels import crc16
+from flight.link.sealing import Seal, Unseal
 from flight.link.tm.tm_frame import FECF_OCTETS, IDLE_DATA, OCF_OCTETS, FrameError
 
 HEADER_OCTETS = 6
@@ -41,6 +45,8 @@ class AosFormat:
     insert_octets: int = 0
     has_ocf: bool = True
     has_fecf: bool = True
+    seal: Seal | None = None  # None on a link that is not protected
+    overhead_octets: int = 0  # what `seal` adds to the M_PDU
     vc_counts: ClassVar[int] = VC_COUNTS
 
     @property
@@ -52,7 +58,7 @@ class AosFormat:
     def zone_octets(self) -> int:
         """Octets of the M_PDU: its header and the packets."""
         taken = HEADER_OCTETS + self.insert_octets + OCF_OCTETS * self.has_ocf + FECF_OCTETS * self.has_fecf
-        return self.frame_octets - taken
+        return self.frame_octets - taken - self.overhead_octets
 
     def encode(
         self, vcid: int, master_count: int, vc_count: int, first_header_pointer: int, data: bytes, ocf: bytes | None
@@ -94,14 +100,19 @@ class AosFrame:
             | self.spacecraft_id >> 8 << 4
             | (self.cycle or 0),
         )
-        pointer = self.first_header_pointer.to_bytes(M_PDU_HEADER_OCTETS, "big")
-        body = b"".join((head, self.insert, pointer, self.data, self.ocf or b""))
+        unit = self.first_header_pointer.to_bytes(M_PDU_HEADER_OCTETS, "big") + self.data
+        if fmt.seal is not None:
+            unit = fmt.seal(head + self.insert, unit)
+        body = b"".join((head, self.insert, unit, self.ocf or b""))
         assert len(body) == fmt.frame_octets - FECF_OCTETS * fmt.has_fecf, (len(body), fmt)
         return body + crc16(body).to_bytes(2, "big") if fmt.has_fecf else body
 
     @classmethod
-    def decode(cls, raw: bytes | memoryview, fmt: AosFormat) -> Self:
-        """Decode exactly `raw`; raises FrameError (a DecodeError). The caller checks whose frame it is."""
+    def decode(cls, raw: bytes | memoryview, fmt: AosFormat, unseal: Unseal | None = None) -> Self:
+        """Decode exactly `raw`. The caller checks whose frame it is. `unseal` is for protected links.
+
+        Raises FrameError (a DecodeError), and what `unseal` raises.
+        """
         if len(raw) != fmt.frame_octets:
             raise FrameError("length", f"frame of {len(raw)} octets, frames of this link have {fmt.frame_octets}")
         if fmt.data_octets < 1:
@@ -112,10 +123,13 @@ class AosFrame:
         if first >> 14 != 1:
             raise FrameError("version", f"frame version {first >> 14}, only 1 (AOS) is used")
         at = HEADER_OCTETS + fmt.insert_octets
-        end = at + fmt.zone_octets
+        end = at + fmt.zone_octets + fmt.overhead_octets
+        unit = bytes(raw[at:end])
+        if unseal is not None:
+            unit = unseal(bytes(raw[:at]), unit)
         # On channel 63 the field is idle data throughout: no M_PDU header stands there, whatever its bits say.
-        pointer = (raw[at] << 8 | raw[at + 1]) & 0x7FF if first & 0x3F != VC_IDLE else IDLE_DATA
-        data = bytes(raw[at + M_PDU_HEADER_OCTETS : end])
+        pointer = (unit[0] << 8 | unit[1]) & 0x7FF if first & 0x3F != VC_IDLE else IDLE_DATA
+        data = unit[M_PDU_HEADER_OCTETS:]
         if len(data) <= pointer < IDLE_DATA:
             raise FrameError("pointer", f"first header pointer {pointer} is beyond the {len(data)} octets of data")
         return cls(

@@ -15,10 +15,11 @@ and the search resumes at the next first header pointer: only packets with octet
 #
 # A restart. The counts of a rebooted node begin at 0, which looks like a gap: the two are told apart in `is_restart`.
 # Near 0 the master count is at least the channel's, for it counts that channel's frames as well. A gap in the channel
-# that is larger than the gap of all channels together cannot be lost frames. Nor is it likely that RESTART_FRAMES_MAX
-# frames or more are lost and both counts then lie near 0. If a restart is taken for a gap, `missed` is wrong, and only
-# a V(R) that fits no command shows the restart (ground/link/ad_service.py). If a gap is taken for a restart, the ground
-# gives up commands that are under way (ground/link/tm_tc_session.py).
+# that is larger than all gaps of the master count since the channel's last frame cannot be lost frames. (Its last gap
+# alone is not enough: a frame of a rare channel may be missing since long before.) Nor is it likely that
+# RESTART_FRAMES_MAX frames or more are lost and both counts then lie near 0. If a restart is taken for a gap, `missed`
+# is wrong, and only a V(R) that fits no command shows the restart (ground/link/ad_service.py). If a gap is taken for a
+# restart, the ground gives up commands that are under way (ground/link/tm_tc_session.py).
 #
 # ground/recording takes frames apart in C by the same rules (flight/kernels/frames.c, ADR 0016); a property test holds
 # the two to each other.
@@ -168,6 +169,7 @@ class PacketExtractor:
     channels: dict[int, VcExtractor] = field(default_factory=dict)
     master_missed: int = 0
     _master_expected: int | None = None
+    _missed_before: dict[int, int] = field(default_factory=dict)  # `master_missed` at each channel's last frame
 
     def is_restart(self, frame: TmFrame) -> bool:
         """Return whether both counts jump to near 0 in a way that lost frames hardly explain: the node was restarted.
@@ -177,8 +179,9 @@ class PacketExtractor:
         channel = self.channels.get(frame.vcid)
         if channel is None or not counts_from_zero(frame):
             return False
-        missed = channel.gap(frame)
-        return missed > 0 and (missed > self._gap(frame) or self._gap(frame) >= RESTART_FRAMES_MAX)
+        missed, gap = channel.gap(frame), self._gap(frame)
+        missed_of_all = self.master_missed + gap - self._missed_before.get(frame.vcid, 0)
+        return missed > 0 and (missed > missed_of_all or gap >= RESTART_FRAMES_MAX)
 
     def restart(self) -> None:
         """Forget counts and beginnings of packets, keep the counters."""
@@ -197,6 +200,7 @@ class PacketExtractor:
     def take(self, frame: TmFrame) -> tuple[int, list[bytes]]:
         """Return the frames of this virtual channel missed before `frame` (mod 256), and the packets it completed."""
         self.pass_over(frame)
+        self._missed_before[frame.vcid] = self.master_missed
         channel = self.channels.get(frame.vcid)
         if channel is None:
             channel = self.channels[frame.vcid] = VcExtractor()

@@ -9,6 +9,11 @@
 # The first header pointer is what makes packets over frames possible: it names the octet of the data at which the first
 # packet begins, so that after a missing frame a receiver finds its way again without the packet that was in hand.
 #
+# On a protected link (355.0-B-2, ADR 0039) a security header stands ahead of the data and a MAC behind it, both inside
+# what the frame has for data. Whoever makes or reads frames is given a function for that (flight/link/sealing.py).
+# The control field and the error control are outside, so that the error control alone still says whether a frame
+# arrived as it was sent.
+#
 # For any octets `decode` returns a frame or raises FrameError. A frame that it returns has the length of the link,
 # error control that agrees (unless the link has none), and a pointer that lies in the data or is one of the two values
 # that name no place. Whose frame it is, the caller checks.
@@ -21,6 +26,7 @@ from typing import ClassVar, Self
 
 from flight.core.errors import DecodeError
 from flight.kernels import crc16
+from flight.link.sealing import Seal, Unseal
 
 HEADER_OCTETS = 6
 OCF_OCTETS = 4
@@ -50,30 +56,28 @@ class TmFormat:
 
     spacecraft_id: int
     frame_octets: int
+    seal: Seal | None = None  # None on a link that is not protected
+    overhead_octets: int = 0  # what `seal` adds to the data
     vc_counts: ClassVar[int] = 256
 
     @property
     def data_octets(self) -> int:
         """Room for packets in a frame with control field, octets."""
-        return data_octets(self.frame_octets)
+        return data_octets(self.frame_octets) - self.overhead_octets
 
     def encode(
         self, vcid: int, master_count: int, vc_count: int, first_header_pointer: int, data: bytes, ocf: bytes | None
     ) -> bytes:
         """Return the octets of one frame. No TmFrame is made on the way: that would cost more than the octets."""
-        body = b"".join(
-            (
-                _HEADER.pack(
-                    self.spacecraft_id << 4 | vcid << 1 | (ocf is not None),
-                    master_count,
-                    vc_count,
-                    # 4.1.2.7: no secondary header, packets in order, segment length 3 (required of frames of packets)
-                    0x1800 | first_header_pointer,
-                ),
-                data,
-                ocf or b"",
-            )
+        header = _HEADER.pack(
+            self.spacecraft_id << 4 | vcid << 1 | (ocf is not None),
+            master_count,
+            vc_count,
+            # 4.1.2.7: no secondary header, packets in order, segment length 3 (required of frames of packets)
+            0x1800 | first_header_pointer,
         )
+        sealed = data if self.seal is None else self.seal(header, data)
+        body = b"".join((header, sealed, ocf or b""))
         assert len(body) == self.frame_octets - FECF_OCTETS, (len(body), self.frame_octets)
         return body + crc16(body).to_bytes(2, "big")
 
@@ -101,10 +105,13 @@ class TmFrame:
         )
 
     @classmethod
-    def decode(cls, raw: bytes | memoryview, octets: int, *, has_fecf: bool = True) -> Self:
-        """Decode exactly `raw`, a frame of a link whose frames are `octets` long; raises FrameError (a DecodeError).
+    def decode(
+        cls, raw: bytes | memoryview, octets: int, *, has_fecf: bool = True, unseal: Unseal | None = None
+    ) -> Self:
+        """Decode exactly `raw`, a frame of a link whose frames are `octets` long.
 
-        `has_fecf=False` is for links on which Reed-Solomon alone guards the frame.
+        `has_fecf=False` is for links on which Reed-Solomon alone guards the frame, `unseal` for protected ones.
+        Raises FrameError (a DecodeError), and what `unseal` raises.
         """
         if len(raw) != octets:
             raise FrameError("length", f"frame of {len(raw)} octets, frames of this link have {octets}")
@@ -124,6 +131,8 @@ class TmFrame:
             ocf = bytes(raw[end : end + OCF_OCTETS])
         pointer = status & 0x7FF
         data = bytes(raw[HEADER_OCTETS:end])
+        if unseal is not None:
+            data = unseal(bytes(raw[:HEADER_OCTETS]), data)
         if len(data) <= pointer < IDLE_DATA:  # the two values above are not places in the data
             raise FrameError("pointer", f"first header pointer {pointer} is beyond the {len(data)} octets of data")
         return cls(first >> 4 & 0x3FF, first >> 1 & 7, master_count, vc_count, pointer, data, ocf)

@@ -81,7 +81,7 @@ def declare(apid: int) -> Declarations:
             change("delete_all_event_actions", 3, "untie all"),
             change("enable_event_actions", 4, "let events bring about their commands", _EVENTS),
             change("disable_event_actions", 5, "keep the definitions, do nothing", _EVENTS),
-            Command("report_event_actions", apid, 19, 6, "report which events have an action"),
+            Command("report_event_actions", apid, 19, 6, "report which events have an action", idempotent=True),
             change("enable_event_action_function", 8, "let actions happen at all, those of the mission too"),
             change("disable_event_action_function", 9, "let no action happen"),
         ),

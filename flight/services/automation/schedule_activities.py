@@ -19,7 +19,7 @@ from flight.contract.app import CommandRefused, Durable, Slices
 from flight.contract.failures import Failure
 from flight.contract.service import CommandHandler
 from flight.core.nanoseconds import NS
-from flight.link.time_code import TIME_NS_MAX
+from flight.link.time.time_code import TIME_NS_MAX
 from flight.services.automation.held_commands import check_held, request_key
 from flight.services.automation.schedule_declarations import WINDOWS, ScheduleConfig
 from flight.services.automation.schedule_gates import Ids, listed

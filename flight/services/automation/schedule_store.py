@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 
 from flight.core.errors import DecodeError
 from flight.link.pus import PusTc
-from flight.link.time_code import TIME_NS_MAX
+from flight.link.time.time_code import TIME_NS_MAX
 from flight.services.automation.held_commands import request_key
 from flight.store.vault import Vault
 

@@ -73,8 +73,8 @@ def declare(apid: int) -> Declarations:
             Command("unload_sequence", apid, 21, 3, "forget a sequence that was loaded", (NAME,), durable=True),
             Command("activate_sequence", apid, 21, 4, "start a sequence", (NAME,), durable=True),
             Command("abort_sequence", apid, 21, 5, "begin no further step of a running sequence", (NAME,)),
-            Command("report_sequences", apid, 21, 6, "report the execution status of every sequence"),
-            Command("report_sequence", apid, 21, 11, "report the steps of a sequence", (NAME,)),
+            Command("report_sequences", apid, 21, 6, "report the execution status of every sequence", idempotent=True),
+            Command("report_sequence", apid, 21, 11, "report the steps of a sequence", (NAME,), idempotent=True),
             Command("abort_all_sequences", apid, 21, 13, "abort all that run, and report which"),
         ),
         reports=(

@@ -132,11 +132,11 @@ def declare(apid: int, config: PowerConfig) -> Declarations:
         commands=(
             Command(
                 "set_power_mode", apid, 8, 1, "set the power mode", (Field("mode", "u8", labels=modes),), function=1,
-                durable=True, urgent=True,
+                durable=True, urgent=True, idempotent=True,
             ),
             Command(
                 "payload_power", apid, 8, 1, "switch the payload", (Field("state", "u8", labels=_SWITCHES),),
-                function=2, durable=True, urgent=True,
+                function=2, durable=True, urgent=True, idempotent=True,
             ),
         ),
         settings=settings_of(config),

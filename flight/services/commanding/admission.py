@@ -9,10 +9,10 @@ unreadable with an event. The states of a telecommand stand at the head of fligh
 #     1. the packet is sound            otherwise nobody knows whose request it was: an event, no report
 #     2. somebody serves it             says which lane it belongs to, hence before the rate
 #     3. the rate of its lane is kept   before anything costly is done: a flood of bad commands is bounded as well
-#     4. the power mode admits it
+#     4. it is idempotent, if the node may have forgotten which commands it has taken; the power mode admits it
 #     5. its arguments decode, are in range, and their owner agrees
 #     6. its lane has room              a command refused from here on was right, and may be sent again as it is
-#     7. the command log has room       for durable commands alone
+#     7. the command log has room       for durable commands alone; it is kept for them while they wait in the queue
 #
 # A command that is refused after step 3 has used up a token of its lane, on purpose. Urgent commands have a lane of
 # their own and cannot be named in `commands.refused_in`: what brings the node into safety is never refused for its
@@ -32,7 +32,7 @@ from flight.core.errors import DecodeError, SetupError
 from flight.link.pus import PusTc
 from flight.services.commanding.command_counts import CommandCounts
 from flight.services.commanding.command_lane import Lane
-from flight.services.commanding.command_log import CommandLog
+from flight.services.commanding.command_log import LOG_FULL, CommandLog
 from flight.services.commanding.handler_table import HandlerTable, Served, Telecommand
 from flight.services.commanding.refusals import Refusals
 from flight.services.commanding.verification import ACCEPTED, Verification
@@ -89,6 +89,7 @@ class Admission:
         table: HandlerTable,
         gate: ModeGate,
         *,
+        forgetful: Callable[[], bool],
         lane: Lane,
         urgent: Lane,
         log: CommandLog,
@@ -99,6 +100,7 @@ class Admission:
     ) -> None:
         self._table = table
         self._gate = gate
+        self._forgetful = forgetful
         self._lane = lane
         self._urgent = urgent
         self._log = log
@@ -149,11 +151,15 @@ class Admission:
         lane = self._urgent if command.urgent else self._lane
         if not lane.bucket.take():
             raise CommandRefused(Failure.TOO_MANY, command.name)
+        if not command.idempotent and self._forgetful():
+            raise CommandRefused(Failure.REFUSED_IN_MODE, "link security is not on storage, idempotent commands only")
         tc = self._authorise(request, served)
         if len(lane.queue) >= lane.queue.capacity:
             raise CommandRefused(Failure.QUEUE_FULL, f"no more than {lane.queue.capacity} may wait")
-        if command.durable and self._log.full(command.urgent):
-            raise CommandRefused(Failure.STORAGE, "too many durable commands wait for the disk")
+        if command.durable:
+            if not self._log.reserve(command.urgent):
+                raise CommandRefused(Failure.STORAGE, LOG_FULL)
+            tc.reserved = True
         lane.queue.put(tc)
         self._counts.waiting += 1
         return tc

@@ -26,10 +26,13 @@ What is found at boot:
 # - A stale open row may be of the past: the command may have ended and been reported in what is lost. A report made up
 #   now could contradict that one, so none is made. A row that is done holds a report that was true when it was written.
 #
-# Admission refuses durable commands from ROWS_MAX rows on, and those that are not urgent _URGENT_ROWS earlier: a disk
-# that hangs must not keep the node from being put into safe mode. What was queued before that still gets its row, so
-# the rows are bounded by ROWS_MAX and the two queues together. Numbers go on behind the highest found at boot, foreign
-# rows included, so no row is written over another one.
+# Room is reserved at admission (`reserve`), because between that and the opening of the row lies a queue: a bound that
+# is looked at before the queue and used up behind it bounds nothing. A reservation ends with the row that takes its
+# place, or with the command, if it never has one (`release`). Commands that the node holds are not queued: they look
+# for room (`full`) in the step in which they open their row. Rows and reservations together never exceed ROWS_MAX, and
+# commands that are not urgent leave _URGENT_ROWS of them free: a disk that hangs must not keep the node from being put
+# into safe mode. Numbers go on behind the highest found at boot, foreign rows included, so no row is written over
+# another one.
 
 from __future__ import annotations
 
@@ -58,6 +61,7 @@ _STATE = struct.Struct(">B4s")
 _AGAIN_S = 10.0  # until a report that was neither sent nor recorded is tried again
 _CLOSE_S = 2.0  # longer than a modem takes to send what it holds
 ROWS_MAX = 256
+LOG_FULL = "too many durable commands wait for the disk"
 _NAMED_MAX = 12  # commands that the text of an event names
 _URGENT_ROWS = 32  # of ROWS_MAX, for urgent commands alone
 
@@ -112,6 +116,7 @@ class CommandLog(Service):
         self._given_up: list[str] = []
         self._found = self._read()
         self._rows = {row.key for row in self._found}
+        self._reserved = 0  # rows that queued commands will open
         taken = [int(name, 16) for name, _ in vault.rows(_PREFIX) if _NUMBER.fullmatch(name)]
         self._next = max(taken, default=-1) + 1
         self._to_emit: deque[tuple[str, bytes]] = deque()
@@ -135,10 +140,25 @@ class CommandLog(Service):
 
     def full(self, urgent: bool) -> bool:
         """Whether there is no room for one more row. Urgent commands have a few rows of their own."""
-        return len(self._rows) >= (ROWS_MAX if urgent else ROWS_MAX - _URGENT_ROWS)
+        return len(self._rows) + self._reserved >= (ROWS_MAX if urgent else ROWS_MAX - _URGENT_ROWS)
+
+    def reserve(self, urgent: bool) -> bool:
+        """Keep room for the row that a command will open later. Return False if there is none."""
+        if self.full(urgent):
+            return False
+        self._reserved += 1
+        return True
+
+    def release(self) -> None:
+        """Give back the room of a command that has been given its row, or ends without one."""
+        assert self._reserved > 0, "released twice"
+        self._reserved -= 1
 
     def open(self, request: RequestId) -> tuple[str, Changes]:
-        """Return a new row's key, and the change that stores the row as open."""
+        """Return a new row's key, and the change that stores the row as open.
+
+        The caller has made sure of the room: by `full` in the same step, or by a reservation, which it releases.
+        """
         # Eight digits sort as the numbers do, so `rows` gives commands in order of their opening.
         key = f"{_PREFIX}{self._next & 0xFFFFFFFF:08x}"
         self._next += 1

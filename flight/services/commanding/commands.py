@@ -141,11 +141,12 @@ def declare(apid: int) -> Declarations:
 class Commands(Service):
     """The command service of a node (flight.contract.app.CommandTable). Its public parts are for those who watch it.
 
-    `mode()` names the power mode, one of `modes`, for `CommandsConfig.refused_in`. Raises SetupError if that names a
-    mode or a command that does not exist.
+    `mode()` names the power mode, one of `modes`, for `CommandsConfig.refused_in`. `forgetful()`: whether the node
+    may have forgotten which commands it has taken, so that one which came may have been executed before. Raises
+    SetupError if the config names a mode or a command that does not exist.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that it joins, each by name
         self,
         declared: tuple[Command, ...],
         config: CommandsConfig,
@@ -158,6 +159,7 @@ class Commands(Service):
         events: Events,
         modes: Sequence[str],
         mode: Callable[[], str],
+        forgetful: Callable[[], bool] = lambda: False,
     ) -> None:
         self.counts = counts = CommandCounts()
         self.table = HandlerTable(declared)
@@ -166,8 +168,8 @@ class Commands(Service):
         self._urgent = Lane(config.urgent_queue, config.urgent_rate_hz, scheduler.now_ns)
         gate = ModeGate(config.refused_in, self.table.declared, modes, mode)
         self._admission = Admission(
-            self.table, gate, lane=self._lane, urgent=self._urgent, log=log, verification=verification,
-            refusals=refusals, events=events, counts=counts,
+            self.table, gate, forgetful=forgetful, lane=self._lane, urgent=self._urgent, log=log,
+            verification=verification, refusals=refusals, events=events, counts=counts,
         )  # fmt: skip
         self._outcomes = Outcomes(vault, log, verification, events, counts)
         self.execution = Execution(

@@ -70,14 +70,15 @@ def _unkept(command: Command, outcome: Any) -> str:
 class Telecommand:
     """A telecommand on its way through the node.
 
-    row: its key in the command log, empty until it has one. opened: it is stored there as open. sliced: its handler did
-    as much as one step may. closed: done when nothing more is to be said of it. place: held in the line of telemetry
-    for its reports, as long as these wait for the disk.
+    reserved: the command log keeps room for its row. row: its key there, empty until it has one. opened: it is stored
+    there as open. sliced: its handler did as much as one step may. closed: done when nothing more is to be said of it.
+    place: held in the line of telemetry for its reports, as long as these wait for the disk.
     """
 
     request: PusTc
     served: Served
     arguments: tuple[Value, ...]
+    reserved: bool = False
     row: str = ""
     opened: bool = False
     sliced: bool = False

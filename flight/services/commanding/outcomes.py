@@ -32,14 +32,12 @@ from flight.core.errors import StorageError
 from flight.core.future import Future
 from flight.link.pus import PusTc
 from flight.services.commanding.command_counts import CommandCounts
-from flight.services.commanding.command_log import CommandLog
+from flight.services.commanding.command_log import LOG_FULL, CommandLog
 from flight.services.commanding.handler_table import Telecommand
 from flight.services.commanding.verification import ACCEPTED, COMPLETED, NONE, STARTED, Verification
 from flight.services.reporting.events import Events
 from flight.services.reporting.telemetry import Told
 from flight.store.vault import Changes, Vault
-
-_LOG_FULL = "too many durable commands wait for the disk"
 
 
 class Outcomes:
@@ -62,9 +60,10 @@ class Outcomes:
 
     def store_open(self, tc: Telecommand, changes: Changes) -> Future[None]:
         """Store that the command is accepted, together with `changes`. Raises StorageError."""
-        if self._log.full(tc.served.command.urgent):
-            raise StorageError(_LOG_FULL)
-        row, opening = self._log.open(tc.request.request_id)
+        # What came over the link has its room since admission. What the node held was in no queue.
+        if not tc.reserved and self._log.full(tc.served.command.urgent):
+            raise StorageError(LOG_FULL)
+        row, opening = self._open_row(tc)
         try:
             stored = self._vault.commit({**changes, **opening})
         except StorageError:
@@ -91,7 +90,7 @@ class Outcomes:
         """
         # The report needs a row, and held commands never take those kept for urgent ones.
         if self._log.full(urgent=False):
-            raise StorageError(_LOG_FULL)
+            raise StorageError(LOG_FULL)
         report = self._verification.make_failure(request.request_id, ACCEPTED, refusal.code, str(refusal))
         row, _ = self._log.open(request.request_id)
         try:
@@ -189,7 +188,7 @@ class Outcomes:
         """
         request = tc.request.request_id
         if not tc.row:
-            tc.row, _ = self._log.open(request)
+            tc.row, _ = self._open_row(tc)
 
         def stored(done: Future[None]) -> None:
             try:
@@ -239,12 +238,23 @@ class Outcomes:
         self._verification.failure(tc.request, COMPLETED, code, detail)
         self._close(tc)
 
+    def _open_row(self, tc: Telecommand) -> tuple[str, Changes]:
+        """Open the command's row. It takes the place of the reservation, if there is one."""
+        self._release(tc)
+        return self._log.open(tc.request.request_id)
+
+    def _release(self, tc: Telecommand) -> None:
+        if tc.reserved:
+            tc.reserved = False
+            self._log.release()
+
     def _close(self, tc: Telecommand, refused: int = NONE) -> None:
         """Close the command: nothing more is said of it. `refused` is the failure code if it was not executed."""
         # A command that was refused as overdue was closed before its transaction was stored.
         if tc.closed.done:
             return
         self.let_go(tc)  # if no report was emitted, its place is still held
+        self._release(tc)  # if it never had a row
         self._counts.waiting -= 1
         if refused == NONE:
             self._counts.executed += 1

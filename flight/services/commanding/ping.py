@@ -12,7 +12,7 @@ from flight.services.reporting.telemetry import Telemetry
 def declare(apid: int) -> Declarations:
     """Return TC[17,1] and its answer TM[17,2]."""
     return Declarations(
-        commands=(Command("ping", apid, 17, 1, "are-you-alive connection test"),),
+        commands=(Command("ping", apid, 17, 1, "are-you-alive connection test", idempotent=True),),
         reports=(Report(apid, 17, 2, "pong"),),
     )
 

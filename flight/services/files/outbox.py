@@ -22,9 +22,13 @@ from flight.contract.fields import Field
 from flight.contract.service import Sampler, Service
 from flight.core.config import key
 from flight.link.cfdp.numbers import TransactionNumbers
+from flight.link.cfdp.pdu import CHECKSUM_CRC32, CHECKSUM_MODULAR
 from flight.link.cfdp.transfers import CfdpSender
 from flight.link.space_packet import SpacePacket
 from flight.services.reporting.telemetry import SEQUENCE_MODULUS
+
+# Of CFDP, by the name that a mission file gives them. "null" is left out: a file that is wrong must not pass.
+CHECKSUM_TYPES = {"crc-32": CHECKSUM_CRC32, "modular": CHECKSUM_MODULAR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,11 @@ class OutboxConfig:
     files: int = key(256, minimum=1, maximum=65536, text="number of files held at most")
     entity: int = key(2, minimum=0, maximum=65535, text="CFDP entity of the node")
     ground_entity: int = key(1, minimum=0, maximum=65535, text="CFDP entity of the ground")
+    checksum: str = key(
+        "crc-32",
+        choices=tuple(CHECKSUM_TYPES),
+        text='checksum over each file; our ground knows both, some others only "modular", which notices less',
+    )
 
     def faults(self) -> list[tuple[str, str]]:
         """Return a fault if both ends have the same CFDP entity."""
@@ -141,4 +150,7 @@ class Outbox(Service):
         self._waiting_octets -= len(octets)
         self.sent_octets += len(octets)
         config = self._config
-        return CfdpSender(config.entity, config.ground_entity, self._numbers.take(), name, octets, self._segment_octets)
+        return CfdpSender(
+            config.entity, config.ground_entity, self._numbers.take(), name, octets, self._segment_octets,
+            checksum_type=CHECKSUM_TYPES[config.checksum],
+        )  # fmt: skip

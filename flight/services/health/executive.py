@@ -45,7 +45,7 @@ _REPORT = (
     Field("task", "str"),
     Field("state", "u8", labels=_STATES),
     Field("critical", "u8", labels=("no", "yes")),
-    Field("period_ms", "u32", "ms", "0 where it waits for events"),
+    Field("period_ms", "u32", "ms", "0 if it waits for events"),
     Field("deadline_ms", "u32", "ms", "after ready or due"),
     Field("budget_us", "u32", "us", "for one step"),
     *_COUNTERS,
@@ -69,8 +69,8 @@ def declare(apid: int) -> Declarations:
                     *_COUNTERS,
                     *_WORST,
                     Field("cpu_permille", "u16", "", "share of the processor since boot, all tasks"),
-                    Field("worst_step_task", "str", "", "whose step that was, empty where it has ended"),
-                    Field("worst_latency_task", "str", "", "who waited so long, empty where it has ended"),
+                    Field("worst_step_task", "str", "", "whose step that was, empty if it has ended"),
+                    Field("worst_latency_task", "str", "", "who waited so long, empty if it has ended"),
                 ),
             ),
         ),
@@ -88,7 +88,7 @@ def declare(apid: int) -> Declarations:
                 (Field("task", "str"), Field("took_s", "f32", "s")),
             ),
         ),
-        commands=(Command("report_tasks", apid, 3, 129, "report every task of the executive once"),),
+        commands=(Command("report_tasks", apid, 3, 129, "report every task of the executive once", idempotent=True),),
         reports=(Report(apid, 3, _SUBTYPE_REPORT, "task_report", _REPORT),),
     )  # fmt: skip
 

@@ -18,9 +18,10 @@ from flight.store.vault import Vault
 
 # Users of the storage. Everything that was acknowledged is in the vault, so the recorder has a lower priority and gives
 # way to it (ADR 0011).
-VAULT, BOOT, RECORDER = "vault", "boot", "recorder"
+VAULT, BOOT, SECURITY, RECORDER = "vault", "boot", "security", "recorder"
 _VAULT_QUOTA_OCTETS = 4_000_000  # two checkpoints of a megabyte at most, and the journal
 _BOOT_QUOTA_OCTETS = 10_000  # two generations of a few hundred octets
+_SECURITY_QUOTA_OCTETS = 100_000  # two generations: numbers, states, and keys that came up
 
 
 def shares(recorder_quota_octets: int) -> dict[str, Share]:
@@ -28,6 +29,7 @@ def shares(recorder_quota_octets: int) -> dict[str, Share]:
     return {
         VAULT: Share(_VAULT_QUOTA_OCTETS, 0),
         BOOT: Share(_BOOT_QUOTA_OCTETS, 0),
+        SECURITY: Share(_SECURITY_QUOTA_OCTETS, 0),
         RECORDER: Share(recorder_quota_octets, 1),
     }
 

@@ -23,6 +23,10 @@ down is followed until it has surely left:
 # the recorder or the outbox, and is not touched by a contact that ends. If searching the recorder has used up the
 # step's budget, the step may leave the modem to send what it has, as long as that lasts for _SEARCH_NS.
 #
+# A protected link may need its numbers stored before a frame can be made, or one that came can be taken
+# (flight/link/security/numbers.py). The store is asked for at once, and takes as long as the disk does. Meanwhile
+# nothing more is taken in from the modem, which holds it, and the modem sends what it has; `wake` goes on.
+#
 # An orderly end of the node (`end`) records what the modem has not taken. It takes no new packets, so the reports that
 # are emitted while the node ends are recorded instead.
 
@@ -40,9 +44,10 @@ from flight.core.future import Event
 from flight.core.nanoseconds import NS, ns
 from flight.core.step_budget import Budget
 from flight.core.task import Task
-from flight.link.actions import PacketReceived, SendUnit
+from flight.link.actions import ControlFlood, LinkAction, PacketReceived, SendUnit, StoreSecurity
 from flight.link.link import Link, Role
 from flight.services.board.device import Device
+from flight.services.radio.realtime_packets import RealtimePackets
 from flight.services.recorder.retrieval import Taken
 from hal.base import Radio
 
@@ -82,12 +87,19 @@ def declare(apid: int) -> Declarations:
                     Field("file_pdus_refused", u32, "", "parts of files refused, any reason"),
                     Field("rx_dropped", u32, "", "received units lost before they were taken in, for want of room"),
                     Field("codeblocks_corrected", u32, "", "codeblocks of telecommands with a wrong bit, corrected"),
+                    Field("control_commands", u32, "", "control commands of COP-1 taken: Unlock, Set V(R)"),
+                    Field("control_refused", u32, "", "control commands refused, beyond the rate of the link"),
                 ),
             ),
         ),
         events=(
             EventDefinition(apid, 40, "contact", "info", "link {link}: contact", (Field("link", "str"),)),
             EventDefinition(apid, 41, "contact_lost", "info", "link {link}: contact lost", (Field("link", "str"),)),
+            EventDefinition(
+                apid, 42, "control_flood", "medium",
+                "link {link}: more than {per_min} control commands per minute, refused what is more",
+                (Field("link", "str"), Field("per_min", "u16")),
+            ),
         ),
     )  # fmt: skip
 
@@ -142,6 +154,7 @@ class RadioLink:
         on_command: Callable[[bytes], None],
         on_contact: Callable[[], None],
         on_frame: FrameHook,
+        on_store: Callable[[StoreSecurity], None] = lambda _: None,
         idle_s: float = 0.0,
         events: EventSink,
         now_ns: Callable[[], int],
@@ -159,9 +172,9 @@ class RadioLink:
         self._on_command = on_command
         self._on_contact = on_contact
         self._on_frame = on_frame
+        self._on_store = on_store
         self._idle_ns = ns(idle_s)
         self._idle_due_ns = 0
-        self._status_sent = b""
         self._events = events
         self._now_ns = now_ns
         self._wake = Event()
@@ -175,11 +188,7 @@ class RadioLink:
         self._sent_octets = 0
         self._queued: deque[tuple[int, Taken]] = deque()  # with the octets handed to the channel up to its end
         self._in_modem: deque[tuple[int, Taken]] = deque()  # with the number of the unit that ended it
-        # Real time: octets handed to its channel, the packets that may not have been heard with that count up to their
-        # end, and the units that carried some with that count as they left. The channel's queue and the modem bound it.
-        self._realtime_octets = 0
-        self._realtime: deque[tuple[int, bytes]] = deque()
-        self._realtime_units: deque[tuple[int, int]] = deque()
+        self._realtime = RealtimePackets(_MODEM_UNITS)
         self._unheard: deque[bytes] = deque()  # of a contact that ended, on their way back to the recorder
         self._ended = False
         radio.on_event(self._wake.set)
@@ -201,8 +210,7 @@ class RadioLink:
         """Queue a packet. Return False without contact, or if the queue is full: then the caller has it recorded."""
         if self._ended or not self.in_contact or not self.link.queue(Role.REALTIME, packet):
             return False
-        self._realtime_octets += len(packet)
-        self._realtime.append((self._realtime_octets, packet))
+        self._realtime.add(packet)
         if self._idle_ns and self._resting:
             self._wake.set()  # the modem may be waiting for nothing
         return True
@@ -213,13 +221,14 @@ class RadioLink:
         The modem sends what it has.
         """
         self._ended = True
-        # What the modem has taken it will still send: recorded as well, it would come down twice.
-        taken_octets = self._realtime_units[-1][1] if self._realtime_units else 0
-        while self._realtime and self._realtime[0][0] <= taken_octets:
-            self._realtime.popleft()
+        self._realtime.drop_taken()  # recorded as well, it would come down twice
         self._give_back()
         while self._unheard:
             self._give_back_realtime()
+
+    def wake(self) -> None:
+        """Go on: what a protected link waited for is stored, or cannot be."""
+        self._wake.set()
 
     async def run(self, task: Task) -> None:
         """Serve the modem whenever it has something new."""
@@ -266,13 +275,22 @@ class RadioLink:
             if not self._commands:
                 if room_octets <= 0:
                     break
-                octets = self._devices["receive"].ask(self._radio.receive)
-                if octets is None:
-                    return commands
+                octets = b""
+                if not self.link.waiting:  # else what has come goes on first
+                    taken = self._devices["receive"].ask(self._radio.receive)
+                    if taken is None:
+                        return commands
+                    octets = taken
                 room_octets -= len(octets)
                 for action in self.link.on_uplink(octets, self._now_ns()):
                     if isinstance(action, PacketReceived):  # what was refused, the link has counted
                         self._commands.append(action.packet)
+                    elif isinstance(action, ControlFlood):
+                        self._events.emit("control_flood", self.name, action.per_min)
+                    else:
+                        self._store(action)
+                if self.link.waiting and not self._commands:
+                    return commands
             if self._commands:
                 self._on_command(self._commands.popleft())
                 commands = True
@@ -296,7 +314,8 @@ class RadioLink:
                 if self._idle_ns and not self.link.has_packets() and not self._is_idle_due():
                     return
                 self._make_unit()
-            assert self._held is not None
+            if self._held is None:
+                return  # until a number for it is stored
             # Only for a real-time frame is the instant needed at which it leaves: the time report tells of it. Asked
             # before `send`: the unit begins when the modem is through with those before it.
             free_ns = 0 if self._held_count is None else self._devices["free_ns"].ask(self._radio.free_ns)
@@ -305,11 +324,11 @@ class RadioLink:
                 return
             self._units += 1
             if self._held_count is not None:
-                self._follow_realtime()
+                self._realtime.unit_taken(self._units, self.link.backlog_octets(Role.REALTIME))
                 if left_ns is not None:
                     self._on_frame(self, self._held_count, left_ns)
             self._held = None
-            self._forget_realtime()
+            self._realtime.forget(self._units)
             self._follow_playback()
             if budget.spent:
                 break
@@ -331,15 +350,20 @@ class RadioLink:
         return free_ns is not None and free_ns - self._now_ns() > _SEARCH_NS
 
     def _is_idle_due(self) -> bool:
-        return self._now_ns() >= self._idle_due_ns or self.link.status != self._status_sent
+        return self._now_ns() >= self._idle_due_ns or self.link.has_news
 
     def _make_unit(self) -> None:
         if self._idle_ns:
             self._idle_due_ns = self._now_ns() + self._idle_ns
-            self._status_sent = self.link.status
         for action in self.link.next_unit():
             if isinstance(action, SendUnit):
                 self._held, self._held_count = action.octets, action.realtime_count
+            else:
+                self._store(action)
+
+    def _store(self, action: LinkAction) -> None:
+        if isinstance(action, StoreSecurity):
+            self._on_store(action)
 
     def _refill(self, budget: Budget) -> bool:
         """Top up the queues of playback and products. Return False if neither has more before the next round."""
@@ -385,28 +409,13 @@ class RadioLink:
                 self._queued.popleft()
                 lost.append(taken)
         self._playback.returned(lost)
-        self._unheard.extend(packet for _, packet in self._realtime)
-        self._realtime.clear()
-        self._realtime_units.clear()
+        self._unheard.extend(self._realtime.take_all())
         self._give_back_realtime()
 
     def _give_back_realtime(self) -> None:
         """Have recorded what may not have been heard, as much as one step may."""
         count = min(_SLICE_UNHEARD, len(self._unheard))
         self._playback.unheard([self._unheard.popleft() for _ in range(count)])
-
-    def _follow_realtime(self) -> None:
-        """Keep how far the real-time packets have come with the unit that the modem took."""
-        waiting = self.link.backlog_octets(Role.REALTIME)
-        self._realtime_units.append((self._units, self._realtime_octets - waiting))
-
-    def _forget_realtime(self) -> None:
-        """Drop real-time packets that ended in a unit which is gone."""
-        units = self._realtime_units
-        while units and units[0][0] + _MODEM_UNITS <= self._units:
-            sent_octets = units.popleft()[1]
-            while self._realtime and self._realtime[0][0] <= sent_octets:
-                self._realtime.popleft()
 
     def _follow_playback(self) -> None:
         """See which packets the unit ended that the modem took, and report those that are gone."""
@@ -447,6 +456,11 @@ class RadioLinks(Service):
         waiting = any(link.backlog_octets(Role.REALTIME) for link in live)
         return not waiting and not any(link.unheard for link in self._links)
 
+    def wake(self) -> None:
+        """Let every link go on that waited for its numbers to be stored."""
+        for link in self._links:
+            link.wake()
+
     def samplers(self) -> Iterable[Sampler]:
         """Return the sampler of the link's own fields of the structure "link"."""
         return (Sampler("link", self.sample),)
@@ -467,4 +481,6 @@ class RadioLinks(Service):
             "tc_rejected": sum(sum(counter.uplink_rejected.values()) for counter in counters),
             "rx_dropped": sum(link.dropped for link in self._links),
             "codeblocks_corrected": sum(counter.cltu_corrected for counter in counters),
+            "control_commands": sum(counter.control_commands for counter in counters),
+            "control_refused": sum(counter.uplink_rejected.get("control_rate", 0) for counter in counters),
         }

@@ -37,7 +37,7 @@ from flight.core.errors import StorageError
 from flight.core.platform import Storage
 from flight.core.step_budget import Budget, in_steps
 from flight.core.storage import StorageFull
-from flight.link.time_code import decode_cuc
+from flight.link.time.time_code import decode_cuc
 from flight.services.recorder.segment_index import SegmentIndex
 from flight.services.recorder.stored_packet import (
     OVERHEAD_OCTETS,

@@ -86,8 +86,8 @@ def _reports(apid: int, config: RecorderConfig) -> tuple[Report, ...]:
     store = _store_field(config)
     summary = (
         store,
-        Field("oldest_time", "time", "", "packet time of the oldest packet, 0 where there is none"),
-        Field("newest_time", "time", "", "packet time of the newest packet, 0 where there never was one"),
+        Field("oldest_time", "time", "", "packet time of the oldest packet, 0 if there is none"),
+        Field("newest_time", "time", "", "packet time of the newest packet, 0 if there never was one"),
         Field("start_time", "time", "", "packet time of the next one in open retrieval"),
         Field("filled_percent", "u8", "%"),
         Field("waiting_percent", "u8", "%", "of the capacity, from the open retrieval's next packet on"),
@@ -120,7 +120,7 @@ def _commands(apid: int, config: RecorderConfig) -> tuple[Command, ...]:
         Command("delete_stored", apid, 15, 11, "delete the packets up to a time, that included, played back or not",
                 (time, stores), durable=True),
         Command("report_store_summary", apid, 15, 12, "report how full packet stores are, and of what times",
-                (stores,)),
+                (stores,), idempotent=True),
         Command("set_retrieval_start", apid, 15, 14,
                 "let open retrieval go on from a time; what was not heard from there on comes again", (time, stores),
                 durable=True),
@@ -129,7 +129,8 @@ def _commands(apid: int, config: RecorderConfig) -> tuple[Command, ...]:
         Command("suspend_retrieval", apid, 15, 16, "let open retrieval rest, kept over reboots", (stores,),
                 durable=True),
         Command("abort_range", apid, 15, 17, "end retrievals by time range", (stores,)),
-        Command("report_store_status", apid, 15, 18, "report what packet stores and their retrievals do", (stores,)),
+        Command("report_store_status", apid, 15, 18, "report what packet stores and their retrievals do", (stores,),
+                idempotent=True),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from flight.kernels import crc16
 from flight.link.space_packet import PACKET_OCTETS_MIN
-from flight.link.time_code import decode_cuc
+from flight.link.time.time_code import decode_cuc
 
 _HEAD = struct.Struct(">QB")
 OVERHEAD_OCTETS = _HEAD.size  # what a record takes beside its packet

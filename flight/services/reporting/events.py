@@ -84,7 +84,7 @@ def declare_switch(apid: int, prefix: str = "") -> Declarations:
                     durable=True),
             Command(f"{prefix}disable_events", apid, 5, 6, "report events no more, kept over reboots", (rows,),
                     durable=True),
-            Command(f"{prefix}report_disabled_events", apid, 5, 7, "report which events are disabled"),
+            Command(f"{prefix}report_disabled_events", apid, 5, 7, "report which events are disabled", idempotent=True),
         ),
         reports=(Report(apid, 5, 8, f"{prefix}disabled_events", (rows,)),),
     )  # fmt: skip

@@ -113,7 +113,7 @@ def declare(apid: int, structures: tuple[Structure, ...]) -> Declarations:
         "structure id * 256 + index of the field",
         fields=(Field("hk_parameter", "u16", refers=Refers.HK_PARAMETER),),
     )
-    arrays = Field("arrays", "u8", "", "groups sampled several times a report: there are none", maximum=0, default=0)
+    arrays = Field("arrays", "u8", "", "groups sampled several times per report: there are none", maximum=0, default=0)
     new = replace(sid, minimum=STRUCTURES_END, text=f"a free number from {STRUCTURES_END} on")
 
     def command(name: str, subtype: int, text: str, *arguments: Field, durable: bool = True) -> Command:

@@ -37,7 +37,7 @@ from flight.core.config import key
 from flight.core.nanoseconds import NS, ns
 from flight.core.platform import Platform
 from flight.link.space_packet import SpacePacket
-from flight.link.time_code import TIME_NS_MAX
+from flight.link.time.time_code import TIME_NS_MAX
 from flight.services.reporting.events import Events
 from flight.services.reporting.telemetry import SEQUENCE_MODULUS, Downlink
 from flight.services.settings.foreign_rows import ForeignRows

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from flight.text.plain_text import plain
 from flight.text.plural import counted
-from ground.cli.client import output
+from ground.cli.api.client import output
 
 _LOSSES = 20  # lines shown; --json has all of them
 _NAMES = 6  # names of files shown; more are only counted

@@ -30,10 +30,9 @@ from numpy.typing import NDArray
 
 from flight.contract.dictionary import SEVERITIES, Dictionary, EventDefinition, Report, Structure
 from flight.contract.fields import Field
-from flight.core.nanoseconds import tai_from_unix
 from flight.kernels import FieldSpec, PacketLayout, crc16_units, extract_fields
 from flight.link.pus import CRC_OCTETS, PUS_VERSION, TM_DATA_OFFSET
-from flight.link.time_code import CUC_OCTETS
+from flight.link.time.time_code import CUC_OCTETS
 from ground.recording.definition import DecodedBatch
 from ground.recording.definitions.criteria import Fixed, Linear, Reference
 from ground.recording.definitions.entries import Container, Entry, From, Group, Location
@@ -46,7 +45,7 @@ from ground.recording.packet_batch import PacketBatch
 from ground.recording.table import ColumnKind, Table, TimeScale
 from ground.telemetry.columns import PACKET_TIME
 
-CUC = TimeScale(Fraction(1, 1 << 16), -tai_from_unix(0))
+CUC = TimeScale(Fraction(1, 1 << 16), 0, is_tai=True)
 """The scale of all times of the node: CUC of level 1, 4 + 2 octets."""
 
 _HOUSEKEEPING, _EVENT, _TIME_REPORT = (3, 25), 5, (9, 2)

@@ -13,6 +13,10 @@
 # What AOS frames do not say of themselves (control fields, insert zone) is tried: the layout wins that gives the most
 # octets of whole packets and the fewest contradictions.
 #
+# Frames with link security (CCSDS 355.0-B-2) have a header before their packets and a MAC behind them. It is looked for
+# if no packets agree without it (`security_evidence`). If none agree with it either and it has the IV of AES-GCM, the
+# frames are encrypted: they are frames all the same, and it is said why nothing can be read.
+#
 # Order of trials for the length: lengths at which headers persist from the first octet on; then frames that begin at
 # any octet, which costs far more. The recording may be damaged in the window that is examined, so frames are followed
 # as `ground.recording.streams.frame_stream` follows them: one misfit between two that fit is damaged in its place, and
@@ -28,8 +32,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flight.kernels import BatchExtractor, KernelError, Verdict, crc16_units
+from flight.link.security.suites import CMAC_SUITE, GCM_SUITE
 from flight.text.plural import counted
 from ground.recording.detection.finding import Finding
+from ground.recording.detection.security_evidence import ENCRYPTED, security_layouts
 from ground.recording.streams.frame_packets import kernel_link
 from ground.recording.streams.link_options import Form, LinkOptions, Service
 from ground.recording.streams.packet_headers import PACKET_OCTETS_MIN, words_of
@@ -114,17 +120,53 @@ def _judge(frames: Frames, hint: LinkOptions, service: Service) -> FrameEvidence
         hint, service=service, frame_octets=size, has_fecf=has_fecf, insert_octets=hint.insert_octets or 0,
         has_header_control=bool(hint.has_header_control),
     )  # fmt: skip
-    if service is Service.AOS:
-        options = _with_layout(frames[fits], options, hint, is_frame=score > _UNDECIDED)
-        if options.insert_octets and hint.insert_octets is None:
-            zone = counted(options.insert_octets, "octet")
-            lines.append(f"an insert zone of {zone}, or a security header of that length")
     if score and fits.any():
-        agreement, line = _agreement(frames[fits], options)
+        options, agreement, more = _data_evidence(frames[fits], options, hint, is_frame=score > _UNDECIDED)
         # Error control that fits is not overruled by a lack of packets, only by contradictions.
         score = min(score, agreement if not has_fecf or agreement < _UNDECIDED else score)
-        lines.append(line)
+        lines += more
     return FrameEvidence(options, score, tuple(lines), common) if score else None
+
+
+def _data_evidence(
+    frames: Frames, options: LinkOptions, hint: LinkOptions, *, is_frame: bool
+) -> tuple[LinkOptions, float, list[str]]:
+    """Find how the data of frames are laid out; return that, how well their packets agree with it, and the evidence.
+
+    Link security is believed only if no layout without it has packets that agree. is_frame: everything else says that
+    these are frames.
+    """
+    if options.is_encrypted:
+        return options, _UNDECIDED, [ENCRYPTED]
+    is_aos = options.service is Service.AOS
+    plain = _with_layout(frames, options, hint, is_frame=False) if is_aos else options
+    agreement, line = _agreement(frames, plain)
+    if agreement < 1.0:
+        for secured in security_layouts(frames, options):
+            laid_out = _with_layout(frames, secured, hint, is_frame=False) if is_aos else secured
+            found = _secured_evidence(frames, laid_out)
+            if found is not None:
+                return found
+    if not is_aos or not is_frame or agreement >= _UNDECIDED:
+        return plain, agreement, [line]
+    zoned = _with_layout(frames, options, hint, is_frame=True)
+    agreement, line = _agreement(frames, zoned)
+    zone = counted(zoned.insert_octets or 0, "octet")
+    is_new = bool(zoned.insert_octets) and hint.insert_octets is None
+    lines = [f"an insert zone of {zone}, or a security header of that length"] if is_new else []
+    return zoned, agreement, [*lines, line]
+
+
+def _secured_evidence(frames: Frames, secured: LinkOptions) -> tuple[LinkOptions, float, list[str]] | None:
+    """Read frames with a security header that counts; None if their packets contradict it, and are not encrypted."""
+    agreement, line = _agreement(frames, secured)
+    header = secured.security_header_octets
+    counts = f"a security header of {header} octets that counts the frames"
+    if agreement == 1.0 or (agreement >= _UNDECIDED and header == CMAC_SUITE.header_octets):
+        return secured, agreement, [f"{counts}: authenticated, which is not checked here", line]
+    if header == GCM_SUITE.header_octets:
+        return replace(secured, is_encrypted=True), _UNDECIDED, [counts, ENCRYPTED]
+    return None
 
 
 def _agreement(frames: Frames, options: LinkOptions) -> tuple[float, str]:

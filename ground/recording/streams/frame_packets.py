@@ -5,6 +5,9 @@
 # and refused with a bad one. The kernel's counters are running totals, so `settle` assigns the account's fields from
 # them and adds nothing up.
 #
+# Encrypted frames are judged and counted as all others, and their octets are refused: what stands where packets would
+# is ciphertext, and would be taken for anything.
+#
 # Missed frames follow from the counts of the frames that came. If a frame's count is damaged, the counts show a gap
 # before it and one back behind it, and both together are a whole turn of the counter. If error control or a code
 # guards frames, a damaged count cannot get through, and two such gaps are real. If nothing guards them, the pair means
@@ -16,7 +19,7 @@ from collections import Counter
 
 import numpy as np
 
-from flight.kernels import AosLink, BatchExtractor, FrameColumns, ReadBuffer, TmLink, Verdict
+from flight.kernels import AosLink, BatchExtractor, FrameColumns, ReadBuffer, TmLink, Verdict, crc16_units
 from ground.recording.packet_batch import PacketBatch
 from ground.recording.streams.account import Account, ChannelAccount
 from ground.recording.streams.link_options import LinkOptions, Service
@@ -63,6 +66,7 @@ class FramePackets:
         self._account = account
         self._frame_octets = options.frame_octets or 0
         self._unit_octets = unit_octets
+        self._options = options
         self._guarded = bool(options.has_fecf) or options.coding not in (None, "none")
         self._gaps: dict[int, int] = {}  # by channel: frames missing right before its newest frame
         self._odd_counts = Counter[int]()  # by channel: frames with a damaged count
@@ -74,6 +78,8 @@ class FramePackets:
         stride: octets from one frame to the next if they do not lie side by side. marks: one octet per frame, not 0 if
         the frame could not be decoded.
         """
+        if self._options.is_encrypted:
+            frames, stride = _blinded(frames, stride, self._options), None
         columns, packets = self._extractor.extract(frames, stride=stride, marks=marks)
         if not self._guarded:
             self._note_odd_counts(columns)
@@ -131,5 +137,42 @@ class FramePackets:
         if lost:
             account.refused["broken packets"] = lost
         account.refused.update(refused)
+        if self._options.is_encrypted:
+            self._refuse_data()
+            return
         if last:  # packets that began and did not end
             account.left_octets += sum(channel.hand_octets for channel in channels.values())
+
+    def _refuse_data(self) -> None:
+        """Class all octets of good frames as refused: their data cannot be read."""
+        account = self._account
+        account.idle_octets = account.overhead_octets = 0
+        if account.frames:
+            account.refused["encrypted"] = self._unit_octets * account.frames
+
+
+def _blinded(frames: ReadBuffer, stride: int | None, options: LinkOptions) -> ReadBuffer:
+    """Return encrypted frames, side by side, as frames without packets: the kernel counts and judges them as they are.
+
+    First header pointers say so. Where they stand, there is ciphertext (AOS), or they lead to it (TM).
+    """
+    assert options.frame_octets is not None
+    size, octets = options.frame_octets, np.frombuffer(frames, np.uint8)
+    step = size if stride is None else stride
+    count = (len(octets) + step - size) // step
+    rows = np.zeros((count, step), np.uint8)
+    rows.reshape(-1)[: len(octets)] = octets[: count * step]
+    whole = np.ascontiguousarray(rows[:, :size])
+    sound = np.asarray(crc16_units(whole.reshape(-1).data, count, size)) == 0 if count else np.zeros(0, np.bool_)
+    if options.service is Service.AOS:
+        control = 2 if options.has_header_control else 0
+        pointer = 6 + control + (options.insert_octets or 0) + options.security_header_octets
+    else:
+        pointer = 4
+    whole[:, pointer] |= 0x07
+    whole[:, pointer + 1] = 0xFE  # NO_DATA: only idle data (132.0-B-3, 4.1.2.7.6.5)
+    if options.has_fecf and count:
+        ahead = np.ascontiguousarray(whole[sound, : size - 2])
+        control_fields = np.asarray(crc16_units(ahead.reshape(-1).data, len(ahead), size - 2), ">u2")
+        whole[sound, size - 2 :] = control_fields.view(np.uint8).reshape(-1, 2)
+    return whole.reshape(-1).data

@@ -13,6 +13,7 @@ from flight.kernels import INTERLEAVES
 from flight.link.aos_stack import AosConfig
 from flight.link.coding.tm_coding import RANDOMIZERS, TmCoding
 from flight.link.downlink_config import DownlinkConfig
+from flight.link.security.suites import GCM_SUITE
 from flight.link.tm.aos_frame import VC_IDLE
 
 SKIP_OCTETS_MAX = 64  # in front of a packet: station headers are shorter
@@ -56,6 +57,7 @@ class LinkOptions:
     any_version: give packets of any version number, read like those of version 0.
     joins_segments: join segments to the packets that they are parts of.
     security_header_octets, security_trailer_octets: lengths in every frame (CCSDS 355.0-B-2); passed over, not checked.
+    is_encrypted: what stands between them cannot be read; frames are counted and refused.
     """
 
     form: Form | None = None
@@ -76,12 +78,14 @@ class LinkOptions:
     joins_segments: bool | None = None
     security_header_octets: int = 0
     security_trailer_octets: int = 0
+    is_encrypted: bool = False
 
     @classmethod
     def from_config(cls, config: DownlinkConfig, form: Form | None = None) -> Self:
         """Return what a mission says of a link; `form` is left to detection if it is not given."""
         is_aos = isinstance(config, AosConfig)
         coding = config.tm_coding
+        suite = config.down_suite
         return cls(
             form=form,
             service=Service.AOS if is_aos else Service.TM,
@@ -95,6 +99,9 @@ class LinkOptions:
             interleave=None if coding is None else coding.interleave,
             randomizer="none" if coding is None else coding.randomizer,
             convolutional=False if coding is None else coding.convolutional,
+            security_header_octets=0 if suite is None else suite.header_octets,
+            security_trailer_octets=0 if suite is None else suite.trailer_octets,
+            is_encrypted=suite is GCM_SUITE,
         )
 
     @property

@@ -123,7 +123,7 @@ class UnitStream:
             skipped -= spared
             account.skipped_octets = skipped
             return
-        for reason in ("uncorrectable", "crc"):
+        for reason in ("uncorrectable", "crc", "encrypted"):
             taken = min(account.refused[reason], -skipped)
             account.refused[reason] -= taken
             skipped += taken

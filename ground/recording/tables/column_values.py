@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from flight.core.nanoseconds import NS
 from ground.recording.table import Column, ColumnKind, TimeScale
+from ground.recording.tai_instants import SPREAD_NS, posix_from_tai
 
 NO_INSTANT = np.iinfo(np.int64).min  # NumPy's "not a time"
 
@@ -34,25 +35,27 @@ def instants_of(values: NDArray[np.generic], scale: TimeScale) -> NDArray[np.int
     """
     tick_ns = scale.tick_s * NS
     with np.errstate(over="ignore"):
-        about = values.astype(np.float64) * float(tick_ns) + float(scale.zero_posix_ns)
-    inside = np.isfinite(about) & (np.abs(about) < _FURTHEST)
+        about = values.astype(np.float64) * float(tick_ns) + float(scale.zero_ns)
+    inside = np.isfinite(about) & (np.abs(about) < _FURTHEST - (SPREAD_NS if scale.is_tai else 0))
     out = np.full(len(values), NO_INSTANT, np.int64)
     if values.dtype.kind == "f":
         out[inside] = np.floor(about[inside]).astype(np.int64)
     else:
-        out[inside] = _whole_instants(values[inside], tick_ns, scale.zero_posix_ns)
+        out[inside] = _whole_instants(values[inside], tick_ns, scale.zero_ns)
+    if scale.is_tai:
+        out[inside] = posix_from_tai(out[inside])
     return out
 
 
-def _whole_instants(ticks: NDArray[np.generic], tick_ns: Fraction, zero_posix_ns: int) -> NDArray[np.int64]:
+def _whole_instants(ticks: NDArray[np.generic], tick_ns: Fraction, zero_ns: int) -> NDArray[np.int64]:
     """Convert whole ticks whose instants are known to fit into int64."""
     up, down = tick_ns.numerator, tick_ns.denominator
-    if up * down >= 1 << 62 or abs(zero_posix_ns) >= 1 << 63:
-        return np.array([tick * up // down + zero_posix_ns for tick in ticks.tolist()], np.int64)
+    if up * down >= 1 << 62 or abs(zero_ns) >= 1 << 63:
+        return np.array([tick * up // down + zero_ns for tick in ticks.tolist()], np.int64)
     # A sum that wraps around on its way wraps back: the result is known to fit.
     wide = ticks.astype(np.uint64 if ticks.dtype.kind == "u" else np.int64)
     whole, remainder = (part.astype(np.int64) for part in np.divmod(wide, wide.dtype.type(down)))
-    return whole * np.int64(up) + remainder * np.int64(up) // np.int64(down) + np.int64(zero_posix_ns)
+    return whole * np.int64(up) + remainder * np.int64(up) // np.int64(down) + np.int64(zero_ns)
 
 
 def has_value(column: Column) -> NDArray[np.bool_]:

@@ -16,11 +16,13 @@ an array type repeats.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime
 from fractions import Fraction
 from types import MappingProxyType
+from typing import NamedTuple
 
-from flight.core.nanoseconds import NS, tai_from_unix
+from flight.core.nanoseconds import NS
+from flight.core.utc.utc_time import MJD_OF_TAI, mjd_of
 from ground.recording.definitions.calibrators import Polynomial
 from ground.recording.definitions.criteria import Amount, Fixed, Linear
 from ground.recording.definitions.entries import Entry, Group
@@ -33,6 +35,15 @@ from ground.recording.table import TimeScale
 
 _LABELS_MAX = 1 << 16  # of an enumeration: labels of a range are written out, one for each number
 _DEPTH_MAX = 16  # types inside, or based on, one another
+
+
+class _Zero(NamedTuple):
+    """From where a time counts: ns of POSIX time since 1970, or of TAI since 1958."""
+
+    ns: int
+    is_tai: bool = False
+
+
 _TIMES = ("AbsoluteTimeParameterType", "RelativeTimeParameterType")
 _PLAIN = (
     "IntegerParameterType", "FloatParameterType", "EnumeratedParameterType", "BooleanParameterType",
@@ -41,17 +52,17 @@ _PLAIN = (
 _DAY_S = 86_400
 _UNITS_S = {"seconds": Fraction(1), "picoSeconds": Fraction(1, 10**12), "days": Fraction(_DAY_S)}
 
-# TAI - UTC today. The two epochs, 1958 of TAI and 1970 of UTC, are whole days and these seconds apart.
-_LEAP = timedelta(microseconds=tai_from_unix(0) % (_DAY_S * NS) // 1000)
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
-# The zeros of these scales, as UTC with today's leap seconds (XTCE 1.2, EpochTimeEnumsType): GPS is 19 s behind TAI;
-# J2000 is noon of terrestrial time, which is 32.184 s ahead of TAI.
+# The zeros of these scales (XTCE 1.2, EpochTimeEnumsType). Three count leap seconds: GPS and TAI read the same at a
+# time, but for 19 s; J2000 is noon of terrestrial time, which is 32.184 s ahead of TAI.
 _EPOCHS = {
-    "UNIX": _UNIX,
-    "POSIX": _UNIX,
-    "TAI": _UNIX - timedelta(microseconds=tai_from_unix(0) // 1000),
-    "GPS": datetime(1980, 1, 6, tzinfo=UTC) + timedelta(seconds=19) - _LEAP,
-    "J2000": datetime(2000, 1, 1, 12, tzinfo=UTC) - timedelta(milliseconds=32_184) - _LEAP,
+    "UNIX": _Zero(0),
+    "POSIX": _Zero(0),
+    "TAI": _Zero(0, is_tai=True),
+    "GPS": _Zero((mjd_of(date(1980, 1, 6)) - MJD_OF_TAI) * _DAY_S * NS + 19 * NS, is_tai=True),
+    "J2000": _Zero(
+        (mjd_of(date(2000, 1, 1)) - MJD_OF_TAI) * _DAY_S * NS + _DAY_S * NS // 2 - 32_184_000_000, is_tai=True
+    ),
 }
 
 
@@ -190,10 +201,7 @@ class ParameterReader:
             scale, offset = Fraction(line[0]), Fraction(line[1])
         zero = self._zero(item)
         if item.element.tag == _TIMES[0] and zero is not None and unit_s is not None and is_plain and scale != 0:
-            # In whole numbers: timedelta.total_seconds() is a float, and loses nanoseconds.
-            since = zero - _UNIX
-            start_ns = (since.days * _DAY_S + since.seconds) * NS + since.microseconds * 1000
-            time = TimeScale(scale * unit_s, start_ns + round(offset * unit_s * NS))
+            time = TimeScale(scale * unit_s, zero.ns + round(offset * unit_s * NS), zero.is_tai)
             return replace(parameter, time=time, calibrator=None, unit="")
         if item.element.tag == _TIMES[0]:
             self._note(
@@ -204,8 +212,8 @@ class ParameterReader:
             return replace(parameter, calibrator=None, unit=units)
         return replace(parameter, calibrator=Polynomial(((1, float(scale)), (0, float(offset)))), unit=units)
 
-    def _zero(self, item: Item) -> datetime | None:
-        """Return the date that a time counts from; None if that is another parameter, or is not stated."""
+    def _zero(self, item: Item) -> _Zero | None:
+        """Return what a time counts from; None if that is another parameter, or is not stated."""
         epoch = item.element.find("ReferenceTime", "Epoch")
         if epoch is None:
             return None
@@ -213,12 +221,14 @@ class ParameterReader:
         if known is not None:
             return known
         try:
-            date = datetime.fromisoformat(epoch.text)
-            return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+            when = datetime.fromisoformat(epoch.text)
+            since = (when.replace(tzinfo=UTC) if when.tzinfo is None else when) - _UNIX
         except (ValueError, OverflowError):
             raise epoch.fault(
                 f"is {shown(epoch.text)}, should be {', '.join(_EPOCHS)}, a date or a date with its time"
             ) from None
+        # In whole numbers: timedelta.total_seconds() is a float, and loses nanoseconds.
+        return _Zero((since.days * _DAY_S + since.seconds) * NS + since.microseconds * 1000)
 
 
 def entry_of(read: Parameter | Group | Repeated, where: str) -> Entry:

@@ -52,7 +52,7 @@ def _port(text: str) -> int:
 
 def output() -> Console:
     """Return the console for results: as wide as the terminal; lines into a file or a pipe are not cut."""
-    from ground.cli.console import PlainConsole
+    from ground.cli.terminal.console import PlainConsole
 
     return PlainConsole(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
 

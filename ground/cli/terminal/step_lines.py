@@ -14,7 +14,7 @@ from flight.contract.fields import Plain
 from flight.core.errors import OrbitnodeError
 from flight.text.plain_text import CLEAR_LINE, json_text, plain
 from flight.text.plural import plural
-from ground.cli.client import output
+from ground.cli.api.client import output
 from ground.exact_values import jsonable_all
 from ground.operator import COMPLETED
 from ground.procedures.steps import CAME, CONTACT, SEND, SEND_RAW, SLEEP, SLEPT, WAIT_CONTACT, WAIT_FOR, Step

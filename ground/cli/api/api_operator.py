@@ -22,13 +22,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from typing import Any, Self
 
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Plain
 from flight.core.errors import OrbitnodeError
-from ground.cli.client import GroundClient, GroundLost
+from flight.core.nanoseconds import ns
+from flight.core.utc.leap_seconds import LeapSeconds
+from ground.cli.api.client import GroundClient, GroundLost
 from ground.exact_values import exact
 from ground.operator import CommandRecord, Stage
 
@@ -51,7 +52,8 @@ class ApiOperator:
         # The ground may be on another machine, behind a tunnel. Its clock is read once and carried on by ours. The time
         # that the answer took to arrive makes our copy late by at most that much, and never early.
         self._ahead_s = float(begun["now_s"]) - time.monotonic()
-        self._begun = datetime.fromisoformat(begun["time"]), float(begun["now_s"])
+        self._begun = int(begun["tai_ns"]), float(begun["now_s"])
+        self._leap_seconds = LeapSeconds.from_document(begun["leap_seconds"])
 
     def __enter__(self) -> Self:
         return self
@@ -72,8 +74,8 @@ class ApiOperator:
 
     def utc_text(self, now_s: float) -> str:
         """Return a time of the ground's timeline as UTC, by the ground's clock."""
-        begun, begun_s = self._begun
-        return (begun + timedelta(seconds=now_s - begun_s)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        begun_ns, begun_s = self._begun
+        return self._leap_seconds.utc_text(begun_ns + ns(now_s - begun_s))
 
     async def send(self, command: str, **arguments: object) -> CommandRecord:
         """See Operator.send. Raises OrbitnodeError, and GroundLost if the ground is gone."""

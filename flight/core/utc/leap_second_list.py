@@ -1,0 +1,70 @@
+"""Reads the list of leap seconds that IERS publishes, `leap-seconds.list`; operating systems have it as well."""
+
+# Of each line counts what the format gives a meaning; all else is a comment:
+#
+#     #$ 3960835200                  when the list was made (not needed here)
+#     #@ 3991593600                  until when it is valid
+#     3692217600  37  # 1 Jan 2017   a row
+#     #h 49db2447 571e5e1b ...       SHA-1 over the digits of all of these
+#
+# Times are seconds since 1900. The checksum is looked at if it is there: a list that was edited by hand, or cut, is
+# refused rather than believed. IERS leaves out leading zeroes in the words of the checksum, so they are compared as
+# numbers.
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import date
+
+from flight.core.errors import DecodeError
+from flight.core.utc.leap_seconds import LeapRow, LeapSeconds
+from flight.core.utc.utc_time import DAY_S, mjd_of
+
+LIST_OCTETS_MAX = 65_536  # the list of today has 5 kB
+
+_MJD_OF_1900 = mjd_of(date(1900, 1, 1))
+_ROW = re.compile(r"(\d{1,12})\s+(\d{1,4})\s*(?:#.*)?", re.ASCII)
+_STAMP = re.compile(r"#([@$])\s*(\d{1,12})\s*", re.ASCII)
+_CHECKSUM = re.compile(r"#h\s+((?:[0-9a-fA-F]{1,8}\s*){5})", re.ASCII)
+
+
+def read_leap_second_list(octets: bytes) -> LeapSeconds:
+    """Return the table that a list says. Raises DecodeError with the line and what is wrong."""
+    if len(octets) > LIST_OCTETS_MAX:
+        raise DecodeError(f"list of leap seconds of {len(octets)} octets, {LIST_OCTETS_MAX} at most")
+    rows: list[LeapRow] = []
+    stamps: dict[str, str] = {}
+    digits = ""
+    checksum: list[int] | None = None
+    for number, line in enumerate(octets.decode("latin-1").splitlines(), 1):
+        text = line.strip()
+        if stamp := _STAMP.fullmatch(text):
+            stamps[stamp[1]] = stamp[2]
+        elif found := _CHECKSUM.fullmatch(text):
+            checksum = [int(word, 16) for word in found[1].split()]
+        elif text and not text.startswith("#"):
+            row = _ROW.fullmatch(text)
+            if row is None:
+                raise DecodeError(
+                    f"line {number}: {text[:40]!r}, should be a time since 1900 and TAI - UTC, or a comment"
+                )
+            rows.append(LeapRow(_mjd(row[1], number), int(row[2])))
+            digits += row[1] + row[2]
+    if "@" not in stamps:
+        raise DecodeError("a list of leap seconds has a line `#@` with its expiry")
+    if checksum is not None:
+        sha1 = hashlib.sha1((stamps.get("$", "") + stamps["@"] + digits).encode(), usedforsecurity=False).digest()
+        if checksum != [int.from_bytes(sha1[at : at + 4], "big") for at in range(0, 20, 4)]:
+            raise DecodeError("SHA-1 mismatch: the list was altered or cut")
+    try:
+        return LeapSeconds(tuple(rows), _MJD_OF_1900 + int(stamps["@"]) // DAY_S)
+    except ValueError as error:
+        raise DecodeError(str(error)) from None
+
+
+def _mjd(seconds: str, number: int) -> int:
+    days, rest = divmod(int(seconds), DAY_S)
+    if rest:
+        raise DecodeError(f"line {number}: {seconds} s since 1900 is not the beginning of a day")
+    return _MJD_OF_1900 + days

@@ -1,0 +1,326 @@
+"""What one end holds: keys, associations and numbers, and what they are after a boot, by the record of before."""
+
+# What comes from where, at boot:
+#
+#     keys            octets from the keys file, or from uploads in the record; states from the record
+#     associations    from the record if the key that they had is there; else as the keys file has them: at delivery,
+#                     and after changes of key by which state each of its keys is in
+#     numbers         from the record's limits
+#
+# A key is known by its fingerprint, not by its id: keys files may be exchanged while a record stays. A key that the
+# record does not know is new, so its numbers begin at 1. A key that the record knows, and whose numbers it does not
+# have, has lost numbers; so have all if the record itself is lost. What lost numbers mean:
+#
+#     node sends        nothing over this association, the volatile one serves: a number used twice would cost the key
+#     node receives     what is above the clock's number, and says `volatile`: what came before may come again, so that
+#                       only commands that may be repeated are taken
+#     ground sends      on from the clock's number, beyond all that were used (65,536 numbers a second are not); nothing
+#                       if it has no clock
+#     ground receives   everything that is above what it hears first
+#
+# What is sent begins at every boot at the number of the clock, unless that of the record is higher. So a record from
+# a backup, storage that was wiped, and a second ground with a copy of the keys use no number again, as long as
+# clocks are right; if one is not, the record alone serves.
+#
+# The node's loss ends for an association by "set ARSN", which the ground sends, or by a change of its key. To store
+# the record again does not end it: frames of before the loss are still to be refused. A node whose clock is not set
+# either cannot tell old from new by itself: until its keys are changed, a recorded "set ARSN" would be believed.
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from flight.core.errors import DecodeError
+from flight.link.security.associations import (
+    Association,
+    Direction,
+    End,
+    LinkPlan,
+    SaRole,
+    SaState,
+    plan_associations,
+)
+from flight.link.security.keyring import KEYS_MAX, MASTER_KEY_ID, Key, Keyring, KeyState
+from flight.link.security.numbers import (
+    DOWN_RECEIVE_BLOCK,
+    DOWN_RECEIVE_BLOCK_MAX,
+    DOWN_SEND_BLOCK,
+    UP_BLOCK,
+    Numbers,
+    ReceiveNumbers,
+    SendNumbers,
+)
+from flight.link.security.procedures import Procedure, unwrap_keys
+from flight.link.security.record import COUNT_MAX, RETIRED_MAX, STARTED_MAX, Record, StoredAssociation, StoredKey
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Keys that were sent up, as they came, and the fingerprints of those in it."""
+
+    value: bytes
+    fingerprints: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A state to go back to."""
+
+    keyring: Keyring
+    associations: dict[int, Association]
+    numbers: dict[int, Numbers]
+    retired: list[bytes]
+    uploads: list[Upload]
+
+
+class SecurityState:
+    """One end's keys, associations and numbers.
+
+    `chosen` has per link the SPI that the ground sends over. `proven` has the up associations that took a frame since
+    they were started. `faults` says what of the record or of the keys could not be used.
+    """
+
+    def __init__(
+        self,
+        end: End,
+        keyring: Keyring,
+        links: Sequence[LinkPlan],
+        record: Record | None,
+        lost: bool,
+        clock_number: int,
+    ) -> None:
+        self.end = end
+        self.links = tuple(links)
+        self.faults: list[str] = []
+        self.proven: set[int] = set()
+        self.chosen = [0] * len(links)
+        self.keyring = keyring.copy()
+        self.associations: dict[int, Association] = {}
+        self.numbers: dict[int, Numbers] = {}
+        self.retired: list[bytes] = []
+        self.uploads: list[Upload] = []
+        self._delivered = frozenset(key.fingerprint for key in keyring)
+        self._foreign: list[StoredAssociation] = []
+        self._clock_number = clock_number
+        if record:
+            self._load_keys(keyring, record)
+            self._load_associations(record)
+        else:
+            for association in plan_associations(links):
+                self._deliver(association, lost)
+            if lost:
+                self._choose_newest()
+        self._report_keyless()
+
+    # Boot.
+
+    def _load_keys(self, delivered: Keyring, record: Record) -> None:
+        master = delivered.get(MASTER_KEY_ID)
+        available = {key.fingerprint: key for key in delivered}
+        for value in record.uploads:
+            try:
+                bare = unwrap_keys(master.octets, value) if master else []
+            except DecodeError:
+                bare = []
+            if not bare:
+                self.faults.append("keys that were sent up are not wrapped under the master key of the keys file")
+            keys = [Key(key_id, KeyState.PRE_ACTIVATION, octets) for key_id, octets in bare]
+            self.uploads.append(Upload(value, frozenset(key.fingerprint for key in keys)))
+            available.update((key.fingerprint, key) for key in keys)
+        loaded: dict[int, Key] = {}
+        for stored in record.keys:
+            key = available.get(stored.fingerprint)
+            if stored.state is KeyState.DESTROYED:
+                loaded[stored.key_id] = Key.destroyed(stored.key_id, stored.fingerprint, stored.bound)
+                if key:
+                    key.wipe()
+            elif key:
+                key.key_id, key.state, key.bound = stored.key_id, stored.state, stored.bound
+                loaded[stored.key_id] = key
+            else:
+                self.faults.append(f"key {stored.key_id} of the record is not in the keys file")
+        known = {stored.fingerprint for stored in record.keys} | set(record.retired)
+        self.retired = list(record.retired)
+        for key in delivered:
+            if key.fingerprint in known or key.key_id in loaded:
+                continue
+            if len(loaded) >= KEYS_MAX:
+                # A key that was destroyed gives its place, and is remembered all the same.
+                gone = next((each for each in loaded.values() if each.state is KeyState.DESTROYED), None)
+                if gone is None:
+                    self.faults.append(f"no room for key {key.key_id} of the keys file, most are {KEYS_MAX}")
+                    continue
+                del loaded[gone.key_id]
+                self.retire(gone.fingerprint)
+            loaded[key.key_id] = key
+        self.keyring = Keyring(loaded.values(), delivered.simulated)
+
+    def _load_associations(self, record: Record) -> None:
+        stored_keys = {key.key_id: key for key in record.keys}
+        by_spi = {stored.spi: stored for stored in record.associations}
+        for planned in plan_associations(self.links):
+            stored = by_spi.pop(planned.spi, None)
+            key = self.keyring.get(stored.key_id) if stored else None
+            stored_key = stored_keys.get(stored.key_id) if stored else None
+            has_key = key and stored_key and key.fingerprint == stored_key.fingerprint
+            if stored is None or (stored.state is not SaState.UNKEYED and not has_key):
+                self._deliver(planned, False)
+                continue
+            # The ground's loss ends as soon as it has a clock.
+            mended = stored.lost and self.end is End.GROUND and self._clock_number > 0
+            self.associations[planned.spi] = replace(
+                planned, state=stored.state, key_id=stored.key_id, procedure=stored.procedure,
+                started=min(stored.started, STARTED_MAX),
+                lost=stored.lost and not mended,
+            )  # fmt: skip
+            self.renumber(planned.spi, stored.limit)
+            if stored.proven:
+                self.proven.add(planned.spi)
+        # Of a link that the mission no longer has, or has in clear: its numbers are kept for when it comes back.
+        self._foreign = list(by_spi.values())[: COUNT_MAX - len(self.associations)]
+        ours = [spi if spi in self.associations else 0 for spi in record.chosen[: len(self.links)]]
+        self.chosen[: len(ours)] = ours
+
+    def _deliver(self, planned: Association, lost: bool) -> None:
+        """Take an association as the keys file has it; `lost` if there were numbers and they are gone."""
+        spi = planned.spi
+        self.associations[spi] = planned
+        self.renumber(spi, 0)
+        key = self._file_key(planned, lost)
+        if key is None:
+            return
+        # A key that was given to it before, in a record that no longer says with which numbers.
+        lost = lost or key.bound == spi
+        self.keyring.put(key.changed(bound=spi))
+        numbers = self.numbers.get(spi)
+        sends = isinstance(numbers, SendNumbers)
+        lost = lost and numbers is not None and (self.end is End.NODE or sends)
+        if lost:
+            self.renumber(spi, self._clock_number)
+        lost = lost and (self.end is End.NODE or not self._clock_number)
+        self.associations[spi] = replace(
+            planned, state=SaState.OPERATIONAL, key_id=key.key_id, procedure=Procedure.START_SA.value & 15, started=1,
+            lost=lost,
+        )  # fmt: skip
+
+    def _file_key(self, planned: Association, lost: bool) -> Key | None:
+        """Return the key that the file has for an association; None if it carries nothing by the file."""
+        spi = planned.spi
+        mine = [key for key in self.keyring if (key.spi or key.key_id) == spi and key.bound in (0, spi)]
+        active = [key for key in mine if key.state is KeyState.ACTIVE and (key.spi or planned.role is not SaRole.B)]
+        if active:
+            return max(active, key=_age)
+        waiting = [key for key in mine if key.spi and key.state is KeyState.PRE_ACTIVATION]
+        if lost and waiting and self.end is End.GROUND and planned.direction is Direction.DOWN:
+            # A change of key that was cut, after which the node may send by it already. To hear it does no harm.
+            return max(waiting, key=_age).changed(state=KeyState.ACTIVE)
+        return None
+
+    def _report_keyless(self) -> None:
+        """Add a fault for each direction of a link, and each volatile association, that nothing can go over."""
+        places = {(each.link, each.direction, each.role is SaRole.VOLATILE): each.spi for each in self._usable()}
+        for each in self.associations.values():
+            place = (each.link, each.direction, each.role is SaRole.VOLATILE)
+            if place not in places and each.state is SaState.UNKEYED and each.role is not SaRole.B:
+                name = self.links[each.link].name
+                self.faults.append(f"link {name}: no active key {each.spi} for its association SPI {each.spi}")
+
+    def _usable(self) -> Iterator[Association]:
+        return (association for association in self.associations.values() if self.usable(association))
+
+    def _choose_newest(self) -> None:
+        """Send over the associations that the keys file has the newest keys for: a change of key goes that way."""
+        for link in range(len(self.links)):
+            up = [each for each in self._usable() if each.link == link and each.direction is Direction.UP]
+            keys = [(key, each.spi) for each in up if (key := self.keyring.get(each.key_id))]
+            if keys:
+                self.chosen[link] = max(keys, key=lambda pair: _age(pair[0]))[1]
+
+    # Changes.
+
+    def renumber(self, spi: int, limit: int) -> None:
+        """Begin the numbers of an association at a limit, 0 for a new key. The volatile one has none.
+
+        Those that are sent begin at the clock's number at least.
+        """
+        association = self.associations[spi]
+        if association.role is SaRole.VOLATILE:
+            return
+        end = association.suite.numbers_end
+        if association.direction is Direction.UP:
+            if self.end is End.NODE:
+                self.numbers[spi] = ReceiveNumbers(UP_BLOCK, end, limit)
+            else:
+                self.numbers[spi] = SendNumbers(UP_BLOCK, end, max(limit, self._clock_number))
+        elif self.end is End.NODE:
+            self.numbers[spi] = SendNumbers(DOWN_SEND_BLOCK, end, max(limit, self._clock_number))
+        else:
+            self.numbers[spi] = ReceiveNumbers(DOWN_RECEIVE_BLOCK, end, limit, DOWN_RECEIVE_BLOCK_MAX)
+
+    def retire(self, fingerprint: bytes) -> None:
+        """Remember a key whose id gets another one. Those of the keys file are never forgotten."""
+        self.retired.append(fingerprint)
+        if len(self.retired) > RETIRED_MAX:
+            oldest = next((each for each in self.retired if each not in self._delivered), None)
+            if oldest is not None:
+                self.retired.remove(oldest)
+
+    def knows(self, fingerprint: bytes) -> Key | None:
+        """Return the key with this fingerprint, or None; of a replaced key what is left of it."""
+        if fingerprint in self.retired:
+            return Key.destroyed(MASTER_KEY_ID, fingerprint, 0)
+        return next((key for key in self.keyring if key.fingerprint == fingerprint), None)
+
+    def save(self) -> Saved:
+        """Return what `restore` goes back to. Numbers that go on meanwhile are not taken back: they never are."""
+        return Saved(
+            self.keyring.copy(), dict(self.associations), dict(self.numbers), list(self.retired), list(self.uploads)
+        )
+
+    def restore(self, saved: Saved) -> None:
+        """Go back to `saved`."""
+        self.keyring, self.associations, self.numbers = saved.keyring, saved.associations, saved.numbers
+        self.retired, self.uploads = saved.retired, saved.uploads
+
+    def wipe_what_went(self, saved: Saved) -> None:
+        """Overwrite the keys of `saved` that are no longer there."""
+        live = {id(key.octets) for key in self.keyring}
+        for key in saved.keyring:
+            if id(key.octets) not in live:
+                key.wipe()
+
+    # What follows from the state.
+
+    def usable(self, association: Association) -> bool:
+        """Return whether frames may go over an association: operational, and its key active."""
+        key = self.keyring.get(association.key_id)
+        return association.state is SaState.OPERATIONAL and key is not None and key.state is KeyState.ACTIVE
+
+    def of_link(self, link: int, direction: Direction) -> Iterator[Association]:
+        """Yield the associations of one direction of a link."""
+        for association in self.associations.values():
+            if association.link == link and association.direction is direction:
+                yield association
+
+    def record(self) -> Record:
+        """Return what to store. Uploads of which no key is left are dropped."""
+        live = {key.fingerprint for key in self.keyring if key.state is not KeyState.DESTROYED}
+        self.uploads = [upload for upload in self.uploads if upload.fingerprints & live or not upload.fingerprints]
+        associations = [
+            StoredAssociation(
+                each.spi, each.state, each.key_id, each.procedure, each.started,
+                self.numbers[each.spi].wanted if each.spi in self.numbers else 0, each.spi in self.proven, each.lost,
+            )
+            for each in self.associations.values()
+        ]  # fmt: skip
+        keys = [StoredKey(key.key_id, key.state, key.bound, key.fingerprint) for key in self.keyring]
+        return Record(
+            tuple(self.chosen), (*associations, *self._foreign), tuple(keys), tuple(self.retired),
+            tuple(upload.value for upload in self.uploads),
+        )  # fmt: skip
+
+
+def _age(key: Key) -> tuple[str, int]:
+    """Return what the keys of a file are ordered by, the newest last."""
+    return key.created, key.key_id

@@ -1,0 +1,211 @@
+"""`orbitnode keys`: make the keys of a mission's links, show what there is, change one over the air. Edge code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flight.contract.sections import link_plans
+from flight.core.errors import OrbitnodeError, SetupError
+from flight.core.nanoseconds import ns
+from flight.core.utc.leap_seconds import BUILT_IN
+from flight.keys import key_text, keys_path, locked, open_keys, read_keys, write_keys
+from flight.link.security.keyring import Keyring, KeyUse, delivered_keys, delivered_spis
+from flight.link.security.numbers import clock_number
+from flight.link.security.suites import KEY_OCTETS
+from flight.text.plain_text import json_text, plain
+from flight.text.plural import counted
+from ground.cli.api.client import add_connection_arguments, output
+from ground.cli.api.rotation_transport import ApiTransport
+from ground.link.mission_link import chosen_link
+from ground.link.security.key_rotation import KeyRotation, RotationTransport, carry_out
+from ground.link.security.numbers_recovery import NumbersRecovery
+
+if TYPE_CHECKING:
+    from flight.mission import Mission
+
+# What is printed is for screens and for the logs of screens: ids, states and fingerprints, never a key. `new` does not
+# overwrite: keys that fly and are gone from the ground leave a node that nobody can command. So `--replace` has to be
+# said, and the former file stays beside the new one.
+#
+# `rotate` holds the file's lock from the first step to the last, so that nothing else writes it meanwhile. The steps
+# are in ground/link/security/key_rotation.py; what came of one is in the file before the next one begins.
+
+HELP = "make, show and change the keys of a mission's links"
+
+_ACTIONS = {
+    "new": ("", "make fresh keys for the links of a mission, at random"),
+    "show": ("", "list the keys, without showing one, and check that the mission has all it needs"),
+    "rotate": ("up|down", "change the key of a link over the air, through a running ground"),
+    "recover": ("", "set the numbers of a link again, after the node or the ground lost its record"),
+}
+_DIRECTIONS = ("up", "down")
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+_AHEAD_MAX_S = 100 * 366 * 86_400
+_STAMP = "%Y%m%dT%H%M%SZ"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `orbitnode keys`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    usage = [f"  {f'{name} {words}':15} {text}" for name, (words, text) in _ACTIONS.items()]
+    parser.epilog = "\n".join(["actions:", *usage])
+    parser.add_argument("action", choices=_ACTIONS, metavar="ACTION", help=", ".join(_ACTIONS))
+    parser.add_argument("direction", nargs="?", choices=_DIRECTIONS, metavar="up|down", help="rotate: which way")
+    parser.add_argument("--mission", type=Path, metavar="FILE", help="mission file (default: the bench mission)")
+    parser.add_argument("--keys", type=Path, metavar="FILE", help="keys file (default: ~/.orbitnode/NODE.keys)")
+    parser.add_argument("--replace", action="store_true", help="new: if there are keys, keep them beside the new ones")
+    parser.add_argument("--link", default="", metavar="NAME", help="rotate, recover: the [[link]] (default: the first)")
+    parser.add_argument(
+        "--ahead", type=float, metavar="S", help="recover: seconds that the clock of the node may be ahead of this one"
+    )
+    add_connection_arguments(parser)
+    parser.set_defaults(parser=parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Make, show or change keys. Return 0. Raises OrbitnodeError for whatever is in the way."""
+    if (args.direction is None) == (args.action == "rotate"):
+        args.parser.error(f"{args.action} takes {_ACTIONS[args.action][0] or 'no words'}")
+    if args.replace and args.action != "new":
+        args.parser.error("--replace belongs to new")
+    if args.link and args.action not in ("rotate", "recover"):
+        args.parser.error("--link belongs to rotate and recover")
+    if args.ahead is not None and (args.action != "recover" or not 0 <= args.ahead <= _AHEAD_MAX_S):
+        args.parser.error(f"--ahead belongs to recover, and is 0 to {_AHEAD_MAX_S} seconds")
+    # Here and not at the top: it loads most of the flight code, which a mere `--help` need not wait for.
+    from flight.mission import MISSIONS, load
+
+    mission = load(MISSIONS / "bench.toml" if args.mission is None else args.mission, opens_devices=False)
+    path = keys_path(mission.node.name, args.keys)
+    match args.action:
+        case "new":
+            return _new(mission, path, args.replace, args.json)
+        case "show":
+            return _show(mission, path, args.json)
+        case "recover":
+            return _recover(mission, args)
+        case _:
+            return _rotate(mission, path, args)
+
+
+def _new(mission: Mission, path: Path, replace: bool, as_json: bool) -> int:
+    links = link_plans(mission.links)
+    if not delivered_spis(links):
+        raise OrbitnodeError(f"mission {mission.path} protects no link, so there is nothing to make keys for")
+    now = time.gmtime()
+    ring = delivered_keys(
+        links, lambda _: os.urandom(KEY_OCTETS), node=mission.node.name, spacecraft_id=mission.node.spacecraft_id,
+        created=time.strftime(_TIME, now),
+    )  # fmt: skip
+    with locked(path):
+        # Looked at by its name alone: whatever is there, readable or not, may be the keys of a node that flies.
+        is_there = os.path.lexists(path)
+        if is_there and not replace:
+            raise SetupError(f"there are keys at {path} already; --replace makes new ones, and keeps these beside them")
+        kept = path.with_name(f"{path.name}.{time.strftime(_STAMP, now)}") if is_there else None
+        write_keys(path, ring, keep_as=kept, is_new=not is_there)
+    if as_json:
+        print(json_text({"file": str(path), "kept": None if kept is None else str(kept), **_document(mission, ring)}))
+        return 0
+    print(plain(f"{path}: {counted(len(ring), 'key')} of {ring.node}, spacecraft {ring.spacecraft_id}"))
+    if kept is not None:
+        print(plain(f"{kept}: the keys that were there before"))
+    return 0
+
+
+def _show(mission: Mission, path: Path, as_json: bool) -> int:
+    ring = open_keys(path)
+    document = _document(mission, ring)
+    if as_json:
+        print(json_text({"file": str(path), **document}))
+    else:
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False)
+        for column in ("key", "use", "SPI", "state", "fingerprint", "created"):
+            table.add_column(column, justify="right" if column in ("key", "SPI") else "left")
+        for key in document["keys"]:
+            spi = "-" if key["spi"] is None else str(key["spi"])
+            created = key["created"] or "not known"
+            table.add_row(str(key["id"]), plain(key["use"]), spi, key["state"], key["fingerprint"], created)
+        of = "a simulation, " if ring.simulated else ""
+        output().print(plain(f"{path}: {of}{ring.node}, spacecraft {ring.spacecraft_id}"), soft_wrap=True, markup=False)
+        output().print(table)
+    # Last, so that what is there is seen even if it is not what the mission needs.
+    _checked(mission, path, allow_simulated=True)
+    return 0
+
+
+def _checked(mission: Mission, path: Path, *, allow_simulated: bool = False) -> Keyring:
+    node = mission.node
+    return read_keys(path, node.name, node.spacecraft_id, link_plans(mission.links), allow_simulated=allow_simulated)
+
+
+def _document(mission: Mission, ring: Keyring) -> dict[str, Any]:
+    """Return what may be said of the keys."""
+    links = link_plans(mission.links)
+    keys = [
+        {
+            "id": key.key_id, "use": key_text(key.spi, links), "spi": key.spi or None, "state": key.state.text,
+            "fingerprint": key.fingerprint.hex(), "created": key.created,
+        }
+        for key in ring
+    ]  # fmt: skip
+    return {"node": ring.node, "spacecraft_id": ring.spacecraft_id, "simulated": ring.simulated, "keys": keys}
+
+
+def _rotate(mission: Mission, path: Path, args: argparse.Namespace) -> int:
+    link = chosen_link(mission, args.link)
+    use = KeyUse(args.direction)
+    if (link.config.up_suite if use is KeyUse.UP else link.config.down_suite) is None:
+        name = f"{use.value}link_security"
+        raise OrbitnodeError(f'link {link.name} has no key {use.value} to change: {name} of {mission.path} is "clear"')
+    _checked(mission, path, allow_simulated=True)
+    show = partial(_show_step, args.json)
+    transport = ApiTransport(args.port)
+    try:
+        rotate_over(transport, mission, path, mission.links.index(link), use, show)
+    finally:
+        transport.close()
+    return 0
+
+
+def _show_step(as_json: bool, text: str) -> None:
+    print(json_text({"step": text}) if as_json else plain(text), flush=True)
+
+
+def _recover(mission: Mission, args: argparse.Namespace) -> int:
+    """Set the numbers of a link again at both ends. The keys file is not touched."""
+    link = mission.links.index(chosen_link(mission, args.link))
+    tai_ns = BUILT_IN.tai_from_unix(time.time_ns())
+    recovery = NumbersRecovery(link_plans(mission.links), link, clock_number(tai_ns + ns(args.ahead or 0.0)))
+    transport = ApiTransport(args.port)
+    try:
+        carry_out(recovery, transport, lambda: None, partial(_show_step, args.json))
+    finally:
+        transport.close()
+    return 0
+
+
+def rotate_over(
+    transport: RotationTransport, mission: Mission, path: Path, link: int, use: KeyUse, show: Callable[[str], None]
+) -> None:
+    """Change the key of one direction of the mission's link `link`, counted from 0, with the keys file at `path`.
+
+    show: is given what each step is for. Raises OrbitnodeError if the file, or one of the ends, is in the way.
+    """
+    created = time.strftime(_TIME, time.gmtime())
+    with locked(path):
+        ring = _checked(mission, path, allow_simulated=True)
+        rotation = KeyRotation(ring, link, use, random=os.urandom, created=created)
+        show(rotation.changes)
+        try:
+            carry_out(rotation, transport, lambda: write_keys(path, ring), show)
+        finally:
+            ring.wipe()

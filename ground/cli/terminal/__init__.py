@@ -1,0 +1,1 @@
+"""How the commands of the ground show things on a terminal."""

@@ -1,0 +1,1 @@
+"""Link security on the ground: frames sealed as they leave, the record stored, keys changed over the air."""

@@ -1,0 +1,104 @@
+"""Telecommand frames to octets, protected if the way up is; and what the node reports of the frames that it checks."""
+
+# A frame is protected when it is transmitted, and again whenever it is transmitted again: so each transmission has a
+# number of its own, and the node can refuse all that it has seen (ADR 0039).
+#
+# If no number is left below the stored limit, the frame has to wait, and what is to be stored is an action; on the
+# ground that is done at once. If all numbers are used, no frame can be sent until the key is changed.
+
+from __future__ import annotations
+
+from flight.core.errors import DecodeError
+from flight.link.security.link_security import LinkSecurity
+from flight.link.security.report import FSR_TYPE_BIT, FrameSecurityReport
+from flight.link.segments import SEGMENT_HEADER_OCTETS
+from flight.link.tc.tc_frame import TcFrame
+from flight.link.tm_tc_stack import LinkConfig
+from ground.link.actions import Action, Alert
+from ground.link.ground_link import SessionCounters
+
+
+class Sealer:
+    """Encodes the frames of one link. `overhead_octets` is what protection adds to each."""
+
+    def __init__(
+        self, config: LinkConfig, counters: SessionCounters, security: LinkSecurity | None = None, index: int = 0
+    ) -> None:
+        suite = config.up_suite if security is not None else None
+        self.overhead_octets = 0 if suite is None else suite.header_octets + suite.trailer_octets
+        self._counters = counters
+        self._security = security if suite is not None else None
+        self._index = index
+        self._ahead_octets = SEGMENT_HEADER_OCTETS * config.tc_segment_header
+        self._last_report = b""
+
+    @property
+    def has_past(self) -> bool:
+        """Whether a ground before this one may have sent protected frames that the node has not seen yet."""
+        return self._security is not None and self._security.has_past
+
+    def encode(self, frame: TcFrame, actions: list[Action]) -> bytes | None:
+        """Return the frame's octets, None if it must wait until what `actions` ask for is stored.
+
+        Raises NumbersExhausted if no number is left for it.
+        """
+        security = self._security
+        if security is None:
+            return frame.encode()
+        octets = None
+        if security.can_protect(self._index):
+            # Control commands have no segment header.
+            octets = frame.encode(self._seal, self.overhead_octets, 0 if frame.control else self._ahead_octets)
+        self.store(actions)
+        return octets
+
+    def _seal(self, header: bytes, data: bytes) -> bytes:
+        assert self._security is not None
+        sealed = self._security.protect(self._index, header, data)
+        assert sealed is not None, "no number is left, which `can_protect` said there is"
+        return sealed
+
+    def store(self, actions: list[Action]) -> None:
+        """Add what must be stored by now to `actions`."""
+        content = None if self._security is None else self._security.to_store()
+        if content is not None:
+            actions.append(content)
+
+    # What the node tells
+
+    def is_report(self, ocf: bytes) -> bool:
+        """Return whether a control field is for this object: a frame security report, on a protected link."""
+        return self._security is not None and bool(ocf[0] & FSR_TYPE_BIT)
+
+    def on_report(self, ocf: bytes, actions: list[Action]) -> None:
+        """Take a frame security report: after a reboot of the node our numbers may be too low for it."""
+        if self._security is None or ocf == self._last_report:
+            return
+        try:
+            report = FrameSecurityReport.decode(ocf)
+        except DecodeError:
+            self._counters.reports_invalid += 1
+            return
+        self._last_report = ocf
+        self._counters.reports += 1
+        if self._security.heed(self._index, report):
+            actions.append(Alert(f"the node has seen number {report.number} of SPI {report.spi}: numbers skip ahead"))
+            self.store(actions)
+
+    def on_restart(self, actions: list[Action]) -> None:
+        """Go beyond what the node has reserved: since its boot it takes all of that for seen."""
+        if self._security is not None:
+            self._security.skip(self._index)
+            self.store(actions)
+
+    def begin_contact(self, actions: list[Action]) -> None:
+        """Let reports count again, and try again to store what could not be stored."""
+        if self._security is not None:
+            self._security.begin_contact(self._index)
+            self.store_again(actions)
+
+    def store_again(self, actions: list[Action]) -> None:
+        """Store what could not be stored, if anything."""
+        if self._security is not None:
+            self._security.retry()
+            self.store(actions)

@@ -1,0 +1,55 @@
+"""The ground's link security together with the place where its record is kept."""
+
+# The record is stored in the call, before anything that depends on it: on the ground a write now and then, one for
+# hundreds of commands, may take as long as the disk takes (the node must not wait like that: its store is a task).
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flight.core.errors import StorageError
+from flight.link.actions import StoreSecurity
+from flight.link.security.associations import Direction
+from flight.link.security.link_security import LinkSecurity
+from flight.link.security.management import Management, ProcedureRefused
+from ground.link.security.key_rotation import DONE, Answer
+
+
+class StoredSecurity:
+    """Keys, associations and numbers of the ground, and `save`, which makes a record durable or raises StorageError."""
+
+    def __init__(self, security: LinkSecurity, save: Callable[[bytes], None]) -> None:
+        self.security = security
+        self._save = save
+        self._management = Management(security)
+
+    def execute(self, pdu: bytes) -> Answer:
+        """Have this end execute a procedure, as the node does, and store what it changes."""
+        try:
+            executed = self._management.execute(pdu)
+        except ProcedureRefused as error:
+            return Answer(refused=error.reason, text=str(error))
+        fault = "" if executed.store is None else self.store(executed.store)
+        return Answer(refused="storage", text=fault) if fault else Answer(executed.reply)
+
+    def choose(self, spi: int) -> Answer:
+        """Send over this association from now on, if it is one of the way up with a key in operation."""
+        association = self.security.state.associations.get(spi)
+        if association is None or association.direction is not Direction.UP:
+            return Answer(refused="association", text=f"SPI {spi} is none of the way up")
+        if not self.security.state.usable(association):
+            return Answer(refused="association state", text=f"SPI {spi} is not in operation")
+        self.security.choose(association.link, spi)
+        content = self.security.to_store()
+        fault = "" if content is None else self.store(content)
+        return Answer(refused="storage", text=fault) if fault else DONE
+
+    def store(self, record: StoreSecurity) -> str:
+        """Store the record. Return why that failed, an empty text if it did not."""
+        try:
+            self._save(record.content)
+        except StorageError as error:
+            self.security.store_failed(record.generation)
+            return str(error)
+        self.security.stored(record.generation)
+        return ""

@@ -1,0 +1,1 @@
+"""The configuration of a Yamcs instance that is the ground of a mission."""

@@ -1,0 +1,121 @@
+"""A change of keys as an operator makes it: real node, board, ground and `orbitnode keys`, and both ends started again.
+
+What a change is made of, cut at every step, is in tests/properties/test_key_rotation_cuts.py.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flight.core.errors import OrbitnodeError
+from flight.keys import open_keys
+from flight.link.security.keyring import KeyState
+from flight.mission import MISSIONS
+from ground.cli.api.client import GroundClient
+from tests.ports import free_port
+from tests.sim.test_realtime_flight import Process
+from tests.waiting import GIVE_UP_S, wait_until
+
+
+class Site:
+    """A folder with a mission that is protected both ways, its keys, and the processes that run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.mission, self.keys = folder, folder / "mission.toml", folder / "keys" / "site.keys"
+        self.api = free_port(socket.SOCK_STREAM)
+        board = folder / "board"
+        self.mission.write_text(
+            f'extends = "{(MISSIONS / "bench.toml").as_posix()}"\napp = []\n'
+            f'[[link]]\nname = "udp"\ndriver = "udp:127.0.0.1:{free_port()}:{free_port()}"\ncoding = "frame"\n'
+            'rate_bps = 2_000_000\nuplink_rate_bps = 1_000_000\nidle_s = 0.05\ndownlink_security = "encrypted"\n'
+            f'[drivers]\neps = "serial:{board}"\nboard_thermometer = "serial:{board}:board"\n'
+            f'radiator_thermometer = "serial:{board}:radiator"\nheater = "serial:{board}:heater"\n'
+            f'governor = "serial:{board}"\nimager = ""\n'
+            f'[ground]\napi_port = {self.api}\nfolder = "{folder / "ground"}"\n'
+        )
+        self.processes: dict[str, Process] = {}
+
+    def start(self, name: str) -> None:
+        own = {
+            "sim": ("--link", self.folder / "board"),
+            "flight": ("--mission", self.mission, "--storage", self.folder / "store", "--keys", self.keys),
+            "ground": ("--mission", self.mission, "--keys", self.keys),
+        }
+        self.processes[name] = Process(name, *own[name])
+
+    def kill(self, name: str) -> None:
+        self.processes.pop(name).end(signal.SIGKILL)
+
+    def run(self, *arguments: str | Path) -> str:
+        process = Process(*arguments)
+        code, said = process.ended()
+        assert code == 0, said
+        return said
+
+    def rotate(self, direction: str) -> str:
+        return self.run("keys", "rotate", direction, "--mission", self.mission, "--keys", self.keys,
+                        "--port", str(self.api))  # fmt: skip
+
+    def contact(self) -> bool:
+        try:
+            with GroundClient(self.api) as client:
+                return bool(client.ask(do="status")["contact"])
+        except OrbitnodeError:
+            return False
+
+    def ping(self) -> None:
+        """Ping until it is answered: after a start of either end the first one may be given up."""
+
+        def answered() -> bool:
+            with GroundClient(self.api) as client:
+                answer = client.ask(do="command", name="ping", timeout_s=GIVE_UP_S / 4)
+                return bool(answer["outcome"] == "completed")
+
+        wait_until(self.contact, "contact")
+        wait_until(answered, "the answer to a ping")
+
+    def active(self) -> list[int]:
+        """The ids of the session keys that are in use."""
+        return [key.key_id for key in open_keys(self.keys) if key.key_id and key.state is KeyState.ACTIVE]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    yield made
+    for process in reversed(made.processes.values()):
+        process.kill_and_forget()
+
+
+def test_keys_change_over_the_air_and_both_ends_come_back(site: Site) -> None:
+    site.run("keys", "new", "--mission", site.mission, "--keys", site.keys)
+    site.start("sim")
+    wait_until((site.folder / "board").exists, "the emulator has made its link")
+    site.start("flight")
+    site.start("ground")
+    site.ping()
+    assert site.active() == [1, 3, 5]
+    assert "locked out" not in site.rotate("up")
+    assert site.active() == [2, 3, 5]
+    site.rotate("down")
+    assert site.active() == [2, 4, 5]
+    site.ping()
+    site.kill("flight")
+    site.start("flight")
+    site.ping()
+    site.kill("ground")
+    site.start("ground")
+    site.ping()
+    site.rotate("up")  # back to the first association, by a key that came over the air
+    assert 2 not in site.active() and len(site.active()) == 3
+    site.ping()
+    for name in ("flight", "ground"):
+        site.kill(name)
+    site.start("flight")
+    site.start("ground")
+    site.ping()
