@@ -51,6 +51,7 @@ damage: setup $(VENV)/.dev ## recordings with one damaged octet, 1,000 cases per
 
 power-cut: setup $(VENV)/.dev ## ten minutes of commanding, with the power cut at every storage operation; ARGS="--at 700"
 	@$(BIN)/python -m tests.sim.power_cut --jobs $(JOBS) $(ARGS)
+	@$(BIN)/python -m tests.sim.security_cuts
 
 loop: $(VENV)/.dev ## the scheduler on this machine's own clock for a minute; ARGS="--seconds 600 --seed 2"
 	@$(BIN)/python -m tests.soak.loop $(ARGS)

@@ -20,7 +20,7 @@ from random import Random
 
 from flight.catalogue import dictionary_of, file_entities
 from flight.contract.sections import LinkSection, link_plans
-from flight.core.errors import SetupError, reason_of
+from flight.core.errors import SetupError, StorageError, reason_of
 from flight.core.nanoseconds import ns
 from flight.core.utc.utc_time import date_of
 from flight.keys import keys_path, mission_keys
@@ -113,6 +113,9 @@ def _security(mission: Mission, keys: Path | None) -> Iterator[StoredSecurity | 
         for fault in [fault for fault in (record.fault, *security.faults) if fault]:
             print(plain(f"ground: link security: {fault}"), file=sys.stderr)
         yield StoredSecurity(security, record.save)
+        # Ended in order: nothing is reserved beyond what was used. If it fails, what stands there does as well.
+        with suppress(StorageError):
+            record.save(security.state.record(exact=True).encode())
     finally:
         record.close()
 

@@ -140,6 +140,7 @@ class ProtectedLink(RuleBasedStateMachine):
         self.hands_change = False
         self.reports_forged = False
         self.restarts_told = 0
+        self.distrusted = False
         self.boot_node()
         self.boot_ground()
 
@@ -350,7 +351,9 @@ class ProtectedLink(RuleBasedStateMachine):
     @rule(data=st.data())
     def drop(self, data: st.DataObject) -> None:
         """Give up one of the commands: waiting, under way, or long executed."""
-        tag = data.draw(st.integers(max(0, self.sent - 12), self.sent - 1))
+        self.drop_tag(data.draw(st.integers(max(0, self.sent - 12), self.sent - 1)))
+
+    def drop_tag(self, tag: int) -> None:
         self.dropped.add(tag)
         self.hands_change = True
         self.act(self.ground.drop(tag, "given up"))
@@ -424,9 +427,12 @@ class ProtectedLink(RuleBasedStateMachine):
     def hold_buffer(self, held: bool) -> None:
         self.flight.hold(held)
 
-    @rule()
-    def end_and_begin_a_pass(self) -> None:
+    @rule(drops=st.integers(0, 4))
+    def end_and_begin_a_pass(self, drops: int = 0) -> None:
+        """Between passes the newest commands may be given up."""
         self.act(self.ground.reset(self.now_ns))
+        for tag in range(max(0, self.sent - drops), self.sent):
+            self.drop_tag(tag)
         self.up.clear()
         self.down.clear()
         self.flight.carrier_lost()
@@ -525,8 +531,8 @@ class ProtectedLink(RuleBasedStateMachine):
 
     # Power.
 
-    @rule(written=st.integers(0, 8), burst=st.integers(0, 12), mode=st.sampled_from(STORES))
-    def restart_the_node(self, written: int, burst: int, mode: str) -> None:
+    @rule(written=st.integers(0, 8), burst=st.integers(0, 12), mode=st.sampled_from(STORES), damaged=st.booleans())
+    def restart_the_node(self, written: int, burst: int, mode: str, damaged: bool) -> None:
         """It shows itself by the counts of its frames. `burst`: what happens while writes are under way."""
         store = self.stores[End.NODE]
         for end in End:
@@ -553,12 +559,18 @@ class ProtectedLink(RuleBasedStateMachine):
         self.hands_change = True
         store.mode = "prompt"
         self.boot_node()
+        self.distrusted |= damaged
+        if damaged:
+            self.securities[End.NODE].distrust()
+            self.collect(End.NODE)
         refused = self.securities[End.GROUND].counters.refused
         told, replays = self.restarts_told, refused["replay"]
         for _ in range(4):
             self.hop_down("arrives")
         if refused["replay"] == replays:
             assert self.restarts_told == told + 1
+            sends, takes = (self.securities[end].state.numbers[1] for end in (End.GROUND, End.NODE))
+            assert self.distrusted or sends.last >= takes.last, "the ground is not beyond what the node takes for seen"
         else:
             # A ground that was restarted too takes these numbers for used. What it does not hear, it cannot notice.
             self.reports_forged = True
@@ -644,3 +656,109 @@ ProtectedLink.TestCase.settings = SETTINGS
 EncryptedLink.TestCase.settings = SETTINGS
 TestProtectedLink = ProtectedLink.TestCase
 TestEncryptedLink = EncryptedLink.TestCase
+
+
+# What chance finds too seldom.
+
+
+def ready() -> ProtectedLink:
+    """A link that is up, with three commands executed and acknowledged; every command takes one frame."""
+    link = ProtectedLink()
+    link.patch.setattr(f"{__name__}.command", lambda number: PusTc(1, number, 17, 1, b"").encode())
+    link.begin()
+    link.settle()
+    assert link.executed == link.acknowledged == [0, 1, 2]
+    return link
+
+
+def hold_back(link: ProtectedLink) -> list[bytes]:
+    """Take what is on its way up out of the air."""
+    held, link.up = link.up, []
+    return held
+
+
+def release(link: ProtectedLink, held: list[bytes]) -> None:
+    for cltu in held:
+        link.receive(cltu)
+
+
+def drive(link: ProtectedLink, steps: int) -> None:
+    """Time passes, and the node is heard; what goes up stays on its way."""
+    for _ in range(steps):
+        link.pass_time(NS)
+        link.hop_down("arrives")
+
+
+def test_a_number_changes_hands_only_when_the_unlock_was_taken() -> None:
+    link = ready()
+    link.send(1)
+    held = hold_back(link)
+    link.act(link.ground.reset(link.now_ns))
+    link.drop_tag(3)
+    link.now_ns += 60 * NS
+    link.act(link.ground.resume(link.now_ns))
+    drive(link, 2)
+    hold_back(link)  # the Unlock does not arrive, and CLCWs without a flag come
+    link.send(1)
+    drive(link, 1)
+    mine = hold_back(link)
+    release(link, held)
+    release(link, mine)
+    link.comes_up()
+    link.patch.undo()
+
+
+def test_a_frame_of_the_ground_before_takes_no_number_of_this_one() -> None:
+    link = ready()
+    link.send(1)
+    held = hold_back(link)
+    link.restart_the_ground(0, "prompt")
+    drive(link, 40)  # it takes the numbers of some frames for used, and does not hear them
+    for _ in range(20):
+        if link.ground.service is Service.UP:
+            break
+        release(link, hold_back(link)[-1:])  # its Unlock, if it sends one
+        drive(link, 1)
+    link.send(1)
+    drive(link, 1)
+    mine = hold_back(link)
+    release(link, held)
+    release(link, mine)
+    link.comes_up()
+    link.patch.undo()
+
+
+def test_a_frame_that_waits_for_its_number_is_not_sent_when_its_service_has_ended() -> None:
+    link = ready()
+    link.stores[End.GROUND].mode = "slow"
+    link.securities[End.GROUND].skip(0)
+    link.send(1)
+    assert not link.up  # it waits
+    link.act(link.ground.reset(link.now_ns))
+    sent = len(link.transmissions)
+    link.storage_becomes(End.GROUND, "prompt")
+    assert len(link.transmissions) == sent and not link.up
+    link.comes_up()
+    link.patch.undo()
+
+
+def test_a_control_command_that_waits_is_waited_for_when_the_service_begins_again() -> None:
+    link = ready()
+    link.restart_the_ground(0, "slow")
+    for _ in range(3):
+        drive(link, 8)
+        link.end_and_begin_a_pass()
+    link.comes_up()
+    link.patch.undo()
+
+
+def test_the_record_of_the_ground_is_tried_again_while_frames_wait_for_it() -> None:
+    link = ready()
+    link.stores[End.GROUND].mode = "broken"
+    link.securities[End.GROUND].skip(0)
+    link.send(1)
+    assert not link.up  # it waits
+    link.stores[End.GROUND].mode = "prompt"
+    link.settle()
+    assert link.executed == link.acknowledged == list(range(link.sent))
+    link.patch.undo()

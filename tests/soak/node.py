@@ -74,19 +74,30 @@ class Bench:
         self.mission.write_text(
             f'extends = "{(MISSIONS / "bench.toml").as_posix()}"\n[node]\nname = "soak"\n'
             f'[[link]]\nname = "udp"\ndriver = "udp:127.0.0.1:{down}:{up}"\ncoding = "frame"\nrate_bps = 2_000_000\n'
-            f"uplink_rate_bps = 1_000_000\nidle_s = 0.1\n"
+            f'uplink_rate_bps = 1_000_000\nidle_s = 0.1\ndownlink_security = "encrypted"\n'
             f'[drivers]\neps = "serial:{board}"\nboard_thermometer = "serial:{board}:board"\n'
             f'radiator_thermometer = "serial:{board}:radiator"\nheater = "serial:{board}:heater"\n'
             f'governor = "serial:{board}"\n{imager}\n'
             f'[ground]\napi_port = {self.api_port}\nfolder = "{folder / "ground"}"\n'
         )
+        self.keys = folder / "soak.keys"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        new = ("keys", "new", "--mission", str(self.mission), "--keys", str(self.keys))
+        subprocess.run([sys.executable, "-m", "flight.cli", *new], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
 
     def start(self, name: str) -> None:
         arguments: dict[str, tuple[str, ...]] = {
             "sim": ("sim", "--link", str(self.folder / "board")),
-            "flight": ("flight", "--mission", str(self.mission), "--storage", str(self.folder / "store")),
-            "ground": ("ground", "--mission", str(self.mission)),
+            "flight": (
+                "flight",
+                "--mission",
+                str(self.mission),
+                "--storage",
+                str(self.folder / "store"),
+                "--keys",
+                str(self.keys),
+            ),
+            "ground": ("ground", "--mission", str(self.mission), "--keys", str(self.keys)),
         }
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(

@@ -294,9 +294,7 @@ class LinkSecurity:
 
     def to_store(self) -> StoreSecurity | None:
         """Return what must be stored now, or None; each content is given out once."""
-        if not self._due or len(self._in_flight) >= IN_FLIGHT_MAX:
-            return None
-        return self.snapshot()
+        return self.snapshot() if self._due and len(self._in_flight) < IN_FLIGHT_MAX else None
 
     def snapshot(self) -> StoreSecurity:
         """Return a content that is given out whether or not something is due."""
@@ -332,6 +330,7 @@ class LinkSecurity:
             saved, self._change = self._change[1], None
             self.state.restore(saved)
             self.refresh()
+            self._due = True  # a content given out meanwhile has the change in it, and may be on the medium
 
     def retry(self) -> None:
         """Want a content to be stored, if the last one could not be. Whoever owns the storage says when."""
@@ -371,8 +370,8 @@ class LinkSecurity:
 
     def choose(self, link: int, spi: int) -> None:
         """Send over this association from now on, as long as it is usable. For the ground."""
-        assert self.end is End.GROUND
-        assert self.state.associations[spi].link == link and self.state.associations[spi].direction is Direction.UP
+        association = self.state.associations[spi]
+        assert (self.end, association.link, association.direction) == (End.GROUND, link, Direction.UP)
         self.state.chosen[link] = spi
         self._due = True
         self.refresh()

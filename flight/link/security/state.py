@@ -303,14 +303,14 @@ class SecurityState:
             if association.link == link and association.direction is direction:
                 yield association
 
-    def record(self) -> Record:
-        """Return what to store. Uploads of which no key is left are dropped."""
+    def record(self, *, exact: bool = False) -> Record:
+        """Return what to store. Uploads of which no key is left are dropped. `exact`: limits are where numbers are."""
         live = {key.fingerprint for key in self.keyring if key.state is not KeyState.DESTROYED}
         self.uploads = [upload for upload in self.uploads if upload.fingerprints & live or not upload.fingerprints]
         associations = [
             StoredAssociation(
                 each.spi, each.state, each.key_id, each.procedure, each.started,
-                self.numbers[each.spi].wanted if each.spi in self.numbers else 0, each.spi in self.proven, each.lost,
+                self._limit_of(each.spi, exact), each.spi in self.proven, each.lost,
             )
             for each in self.associations.values()
         ]  # fmt: skip
@@ -319,6 +319,12 @@ class SecurityState:
             tuple(self.chosen), (*associations, *self._foreign), tuple(keys), tuple(self.retired),
             tuple(upload.value for upload in self.uploads),
         )  # fmt: skip
+
+    def _limit_of(self, spi: int, exact: bool) -> int:
+        numbers = self.numbers.get(spi)
+        if numbers is None:
+            return 0
+        return numbers.last + 1 if exact else numbers.wanted
 
 
 def _age(key: Key) -> tuple[str, int]:
