@@ -216,6 +216,7 @@ class AdService(FrameFlow):
             # All but the last is what a suspended service had; the last is the frame.
             self._perform(steps[:-1], now_ns, actions)
             self._settle_before_set_vr(actions)
+            self._queue.disown()  # until it is proved: it may move V(R) long after another service has begun
             steps = steps[-1:]
         self._perform(steps, now_ns, actions)
         self._finish(now_ns, actions)

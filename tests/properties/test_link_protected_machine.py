@@ -744,7 +744,9 @@ def test_a_frame_that_waits_for_its_number_is_not_sent_when_its_service_has_ende
 
 def test_a_control_command_that_waits_is_waited_for_when_the_service_begins_again() -> None:
     link = ready()
-    link.restart_the_ground(0, "slow")
+    link.restart_the_ground(0, "broken")  # it has no number to send with
+    drive(link, 40)  # at first it takes the numbers of the node for used, and hears nothing
+    assert not link.up
     for _ in range(3):
         drive(link, 8)
         link.end_and_begin_a_pass()
@@ -753,12 +755,47 @@ def test_a_control_command_that_waits_is_waited_for_when_the_service_begins_agai
 
 
 def test_the_record_of_the_ground_is_tried_again_while_frames_wait_for_it() -> None:
+    """The way down is in clear: nothing that comes down asks for a store."""
+    config = config_of("authenticated", "clear")
+    plans, random = [LinkPlan("link", config.up_suite, None)], Random(1)
+    node, ground = (LinkSecurity(end, simulated_keys(7, plans), plans, random=random.randbytes) for end in End)
+    flight, session, tries, packets, works = FlightLink(config, node), GroundSession(config, ground), 0, 0, False
+    todo: list[Action] = [*session.initiate(0), *session.send(command(5), 0, 0)]
+    for second in range(1, 60):
+        now_ns = second * NS
+        while todo:
+            match todo.pop(0):
+                case StoreSecurity(_, generation):
+                    tries += 1
+                    (ground.stored if works else ground.store_failed)(generation)
+                    todo += session.on_stored(now_ns)
+                case SendCltu(octets):
+                    up = flight.on_uplink(octets, now_ns)
+                    for store in [action for action in up if isinstance(action, StoreSecurity)]:
+                        node.stored(store.generation)
+                        up += flight.on_uplink(b"", now_ns)
+                    packets += sum(isinstance(action, PacketReceived) for action in up)
+        works = second > 30
+        todo += session.on_time(now_ns)
+        for action in flight.next_unit():
+            if isinstance(action, SendUnit):
+                todo += session.on_downlink(action.octets, now_ns)
+    assert packets == 1 and session.waiting == 0
+    assert 3 < tries < 20  # not with every frame that comes
+
+
+def test_a_set_vr_that_is_on_its_way_moves_no_number_of_the_service_behind_it() -> None:
     link = ready()
-    link.stores[End.GROUND].mode = "broken"
-    link.securities[End.GROUND].skip(0)
+    vr = link.flight.farm.vr
+    link.act(link.ground.direct(Directive(DirectiveKind.TERMINATE), link.now_ns))
+    link.act(link.ground.direct(Directive(DirectiveKind.INITIATE_SET_VR, vr + 1), link.now_ns))
+    held = hold_back(link)
+    link.lead_automatically()
+    drive(link, 10)
+    link.hands_change = True
     link.send(1)
-    assert not link.up  # it waits
-    link.stores[End.GROUND].mode = "prompt"
-    link.settle()
-    assert link.executed == link.acknowledged == list(range(link.sent))
+    mine = hold_back(link)
+    release(link, held)
+    release(link, mine)
+    link.comes_up()
     link.patch.undo()

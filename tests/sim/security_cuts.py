@@ -46,7 +46,7 @@ from flight.link.pus import PusTc, PusTm
 from flight.link.security import state
 from flight.link.security.associations import End, LinkPlan
 from flight.link.security.keyring import Keyring, KeyState, KeyUse, delivered_keys, use_of
-from flight.link.security.link_security import LinkSecurity
+from flight.link.security.link_security import Checked, LinkSecurity
 from flight.link.security.management import REFUSALS
 from flight.link.tc.tc_frame import TcFrame
 from flight.link.tm_tc_stack import FlightLink, LinkConfig
@@ -152,7 +152,7 @@ class Board:
         self.modem: list[bytes] = []
         self.executed: list[int] = []
         self.events: list[str] = []
-        self.taken: set[bytes] = set()
+        self.taken: set[tuple[int, Checked]] = set()  # with the id of the key
 
     def boot(self) -> None:
         """Start from what is on the disk. Raises PowerCut."""
@@ -170,9 +170,10 @@ class Board:
         self.security.on_stored = self.take_in
         commit = security.commit
 
-        def committed(link: int, checked: Any) -> None:
-            assert checked not in self.taken, "the node took a frame twice"
-            self.taken.add(checked)
+        def committed(link: int, checked: Checked) -> None:
+            frame = (security.state.associations[checked.spi].key_id, checked)
+            assert frame not in self.taken, "the node took a frame twice"
+            self.taken.add(frame)
             commit(link, checked)
 
         security.commit = committed  # type: ignore[method-assign] # a look at what is taken
