@@ -116,7 +116,7 @@ class DownlinkConfig:
     def down_overhead_octets(self) -> int:
         """Octets of a frame that its protection takes."""
         suite = self.down_suite
-        return 0 if suite is None else suite.header_octets + suite.trailer_octets
+        return 0 if suite is None else suite.overhead_octets
 
     @property
     @abstractmethod

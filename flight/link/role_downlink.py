@@ -17,7 +17,7 @@ from flight.link.coding.tm_coding import TmEncoder
 from flight.link.downlink_config import DownlinkConfig
 from flight.link.link import LinkCounters, Role
 from flight.link.sealing import Seal
-from flight.link.security.link_security import LinkSecurity
+from flight.link.security.link_security import LinkSecurity, seal_frame, stores_due
 from flight.link.tm.downlink import FrameFormat, Multiplexer
 
 # Returns the layout of the link's frames, given what seals them (None: nothing) and the octets that this takes.
@@ -41,7 +41,7 @@ class RoleDownlink:
         self._security = security
         self._index = index
         self._seals = security is not None and config.down_suite is not None
-        seal = partial(_seal, security, index) if security is not None and self._seals else None
+        seal = partial(seal_frame, security, index) if security is not None and self._seals else None
         self._down = Multiplexer(
             make_format(seal, config.down_overhead_octets if self._seals else 0),
             tuple(vcids.values()),
@@ -94,17 +94,5 @@ class RoleDownlink:
             # moved, and the number before is the frame's own.
             count = None if realtime is None or realtime.frames == frames else frames & 0xFF
             actions.append(SendUnit(frame if self._encoder is None else self._encoder.encode(frame), count))
-        self._store(actions)
+        actions += stores_due(security)
         return actions
-
-    def _store(self, actions: list[LinkAction]) -> None:
-        """Add what must be stored by now to `actions`."""
-        content = None if self._security is None else self._security.to_store()
-        if content is not None:
-            actions.append(content)
-
-
-def _seal(security: LinkSecurity, index: int, header: bytes, data: bytes) -> bytes:
-    sealed = security.protect(index, header, data)
-    assert sealed is not None, "no number is left, which `can_protect` said there is"
-    return sealed

@@ -47,7 +47,7 @@ from flight.link.downlink_config import DownlinkConfig
 from flight.link.link import LinkCounters
 from flight.link.role_downlink import RoleDownlink
 from flight.link.security.link_security import REASONS as SECURITY_REASONS
-from flight.link.security.link_security import Checked, LinkSecurity
+from flight.link.security.link_security import Checked, LinkSecurity, stores_due
 from flight.link.security.suites import SPI_OCTETS, SUITES, Suite
 from flight.link.segments import MAPS, SEGMENT_HEADER_OCTETS, Reassembler, SegmentError
 from flight.link.space_packet import PACKET_OCTETS_MAX, PACKET_OCTETS_MIN
@@ -176,9 +176,9 @@ class FlightLink(RoleDownlink):
         self._units = _NO_UNITS
         suite = config.up_suite if self._checks is not None else None
         self._number_octets = 0 if suite is None else suite.number_octets
-        rules = None if suite is None else FrameSecurityRules(
-            suite.number_octets, suite.header_octets + suite.trailer_octets, self._segment_octets
-        )  # fmt: skip
+        rules = None
+        if suite is not None:
+            rules = FrameSecurityRules(suite.number_octets, suite.overhead_octets, self._segment_octets)
         self._sieve = FrameSieve(config.spacecraft_id, config.tc_vcid, rules)
         # The CLCW as octets, None if it may have changed: to encode it takes a fifth of the time of a frame. Whatever
         # may change FARM-1 or the receiver's state sets it to None. The same for the frame security report.
@@ -221,13 +221,13 @@ class FlightLink(RoleDownlink):
 
     def _control_field(self) -> bytes:
         clcw, report = self.clcw, self.security_report
-        turn = bool(report) and not self._told_report
-        if clcw != self._clcw_told and report == self._report_told:
-            turn = False
-        elif clcw == self._clcw_told and report != self._report_told:
-            turn = True
-        self._told_report = turn
-        if turn:
+        clcw_is_new, report_is_new = clcw != self._clcw_told, report != self._report_told
+        if clcw_is_new == report_is_new:
+            tells_report = bool(report) and not self._told_report
+        else:
+            tells_report = report_is_new
+        self._told_report = tells_report
+        if tells_report:
             self._report_told = report
             return report
         self._clcw_told = clcw
@@ -274,7 +274,7 @@ class FlightLink(RoleDownlink):
             self._units = self._units.followed_by(units) if self.waiting else units
         if self.waiting:
             self._on_units(now_ns, actions)
-        self._store(actions)
+        actions += stores_due(self._security)
         return actions
 
     def _on_units(self, now_ns: int, actions: list[LinkAction]) -> None:
@@ -295,9 +295,7 @@ class FlightLink(RoleDownlink):
                 return
             at = look + 1
 
-    def _refuse(
-        self, verdicts: bytes, places: list[int], information: bytes, actions: list[LinkAction]
-    ) -> None:  # fmt: skip
+    def _refuse(self, verdicts: bytes, places: list[int], information: bytes, actions: list[LinkAction]) -> None:
         """Count frames that were refused at sight."""
         secured, last = {}, -1
         for verdict in set(verdicts):

@@ -15,7 +15,7 @@ from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.nanoseconds import ns
 from flight.core.utc.leap_seconds import BUILT_IN
 from flight.keys import key_text, keys_path, locked, open_keys, read_keys, write_keys
-from flight.link.security.keyring import Keyring, KeyUse, delivered_keys, delivered_spis
+from flight.link.security.keyring import CREATED_FORMAT, Keyring, KeyUse, delivered_keys, delivered_spis
 from flight.link.security.numbers import clock_number
 from flight.link.security.suites import KEY_OCTETS
 from flight.text.plain_text import json_text, plain
@@ -45,7 +45,6 @@ _ACTIONS = {
     "recover": ("", "set the numbers of a link again, after the node or the ground lost its record"),
 }
 _DIRECTIONS = ("up", "down")
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _AHEAD_MAX_S = 100 * 366 * 86_400
 _STAMP = "%Y%m%dT%H%M%SZ"
 
@@ -101,7 +100,7 @@ def _new(mission: Mission, path: Path, replace: bool, as_json: bool) -> int:
     now = time.gmtime()
     ring = delivered_keys(
         links, lambda _: os.urandom(KEY_OCTETS), node=mission.node.name, spacecraft_id=mission.node.spacecraft_id,
-        created=time.strftime(_TIME, now),
+        created=time.strftime(CREATED_FORMAT, now),
     )  # fmt: skip
     with locked(path):
         # Looked at by its name alone: whatever is there, readable or not, may be the keys of a node that flies.
@@ -200,7 +199,7 @@ def rotate_over(
 
     show: is given what each step is for. Raises OrbitnodeError if the file, or one of the ends, is in the way.
     """
-    created = time.strftime(_TIME, time.gmtime())
+    created = time.strftime(CREATED_FORMAT, time.gmtime())
     with locked(path):
         ring = _checked(mission, path, allow_simulated=True)
         rotation = KeyRotation(ring, link, use, random=os.urandom, created=created)

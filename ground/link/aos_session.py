@@ -23,7 +23,7 @@ from __future__ import annotations
 from flight.link.aos_stack import AosConfig
 from flight.link.security.link_security import LinkSecurity, SecurityError
 from flight.link.tc.directives import Directive, FopRefusal
-from flight.link.tm.aos_frame import VC_COUNTS, VC_IDLE, AosFrame
+from flight.link.tm.aos_frame import VC_COUNTS, VC_IDLE, AosFrame, spacecraft_of
 from flight.link.tm.extract import VcExtractor
 from flight.link.tm.tm_frame import FrameError
 from ground.link.actions import (
@@ -49,7 +49,7 @@ class AosSession(FrameReceiver):
     next_time_ns: int | None = None
 
     def __init__(self, config: AosConfig, security: LinkSecurity | None = None, index: int = 0) -> None:
-        super().__init__(config, VC_IDLE, security, index)
+        super().__init__(config, VC_IDLE, spacecraft_of, security, index)
         self.config = config
         self.extractors = {vcid: VcExtractor(VC_COUNTS) for vcid in self.vcids}
         self._format = config.frame_format
@@ -74,10 +74,6 @@ class AosSession(FrameReceiver):
             if extractor.gap(frame) > VC_COUNTS // 2:  # ahead by more than half is behind
                 self._on_restart(actions)
             self._accept(frame, raw, extractor, now_ns, actions)
-
-    def _spacecraft_of(self, header: bytes) -> int:
-        first, signalling = header[0] << 8 | header[1], header[5]
-        return (signalling >> 4 & 3) << 8 | first >> 6 & 0xFF
 
     def _is_late(self, frame: AosFrame, extractor: VcExtractor, now_ns: int) -> bool:
         last_ns = self._last_frame_ns.get(frame.vcid)

@@ -18,14 +18,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from flight.core.errors import DecodeError
 from flight.link.actions import PacketReceived, UnitRejected
 from flight.link.coding.tm_coding import CodeblockBatch, TmDecoder
 from flight.link.downlink_config import DownlinkConfig
 from flight.link.link import Role
-from flight.link.security.link_security import LinkSecurity
+from flight.link.security.link_security import LinkSecurity, stores_due
 from flight.link.tm.extract import PacketFrame
 from flight.link.tm.tm_frame import FrameError
 from ground.link.actions import Action, FrameGap, FrameReceived
@@ -43,8 +43,10 @@ class FrameReceiver(ABC):
     """The base of the sessions in ground.link.kinds. Each adds its `_on_frame`, and its way up."""
 
     def __init__(
-        self, config: DownlinkConfig, vc_idle: int, security: LinkSecurity | None = None, index: int = 0
-    ) -> None:
+        self, config: DownlinkConfig, vc_idle: int, spacecraft_of: Callable[[bytes], int],
+        security: LinkSecurity | None = None, index: int = 0,
+    ) -> None:  # fmt: skip
+        """spacecraft_of: returns the spacecraft id in a frame's primary header."""
         self.counters = SessionCounters()
         self.vcids = (*config.channels.values(), vc_idle)
         self.decoder = TmDecoder(config.tm_coding) if config.tm_coding is not None else None
@@ -52,6 +54,7 @@ class FrameReceiver(ABC):
         self._vc_idle = vc_idle
         self._raw_octets = config.frame_octets
         self._spacecraft_id = config.spacecraft_id
+        self._spacecraft_of = spacecraft_of
         self._security = security
         self._index = index
         self._unseal = self._opened if security is not None and config.down_suite is not None else None
@@ -78,10 +81,6 @@ class FrameReceiver(ABC):
     def _on_frame(self, raw: bytes, now_ns: int, actions: list[Action]) -> None:
         """Look into a frame's octets: enter it, or reject it. Raises NumberWaits."""
 
-    @abstractmethod
-    def _spacecraft_of(self, header: bytes) -> int:
-        """Return the spacecraft id in a frame's primary header."""
-
     def _opened(self, header: bytes, body: bytes) -> bytes:
         """Return the data of a protected frame. Raises FrameError, SecurityError or NumberWaits."""
         security, index = self._security, self._index
@@ -94,12 +93,6 @@ class FrameReceiver(ABC):
             raise NumberWaits("the frame's number is not stored yet")
         security.commit(index, checked)
         return checked.data
-
-    def _store(self, actions: list[Action]) -> None:
-        """Add what must be stored by now to `actions`."""
-        content = None if self._security is None else self._security.to_store()
-        if content is not None:
-            actions.append(content)
 
     def _finish(self, now_ns: int, actions: list[Action]) -> None:
         """Take units that only waited for octets that might follow; forget one that is half received."""
@@ -138,7 +131,7 @@ class FrameReceiver(ABC):
                 except NumberWaits:
                     break
             pending.popleft()
-        self._store(actions)
+        actions += stores_due(self._security)
 
     def _cut(self, octets: bytes) -> Iterable[_RawFrame]:
         size = self._raw_octets

@@ -26,7 +26,7 @@ from flight.link.security.link_security import LinkSecurity, SecurityError
 from flight.link.tc.clcw import Clcw
 from flight.link.tc.directives import Directive
 from flight.link.tm.extract import PacketExtractor, counts_from_zero
-from flight.link.tm.tm_frame import FrameError, TmFrame
+from flight.link.tm.tm_frame import FrameError, TmFrame, spacecraft_of
 from flight.link.tm_tc_stack import LinkConfig
 from ground.link.actions import Action, Restarted
 from ground.link.ad_service import AdService
@@ -40,7 +40,7 @@ class GroundSession(FrameReceiver):
     refusal = ""
 
     def __init__(self, config: LinkConfig, security: LinkSecurity | None = None, index: int = 0) -> None:
-        super().__init__(config, config.vc_idle, security, index)
+        super().__init__(config, config.vc_idle, spacecraft_of, security, index)
         self.config = config
         self.extractor = PacketExtractor()
         self._last_master: int | None = None
@@ -72,9 +72,6 @@ class GroundSession(FrameReceiver):
         if self.extractor.is_restart(frame):
             self._on_restart(now_ns, actions)
         self._accept(frame, raw, now_ns, actions)
-
-    def _spacecraft_of(self, header: bytes) -> int:
-        return (header[0] & 0x3F) << 4 | header[1] >> 4
 
     def _accept(self, frame: TmFrame, raw: bytes, now_ns: int, actions: list[Action]) -> None:
         self._last_master, self._last_frame_ns = frame.master_count, now_ns

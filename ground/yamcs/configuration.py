@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 
 from flight.link.cfdp.pdu import ENTITY_OCTETS
 from flight.link.cfdp.transfers import CfdpConfig
+from flight.link.tc.tc_frame import FRAME_OCTETS_MAX
 from flight.link.time.time_code import P_FIELD
 from flight.link.tm_tc_stack import LinkConfig
 from ground.xtce.dialect import YAMCS
@@ -24,7 +25,6 @@ from ground.yamcs.event_templates import event_templates
 from ground.yamcs.instance import YamcsInstance
 
 HTTP_PORT = 8090  # the usual one of Yamcs
-_TC_FRAME_OCTETS_MAX = 1024  # 232.0-B-4, 4.1.2.7
 _HEADER = "# Written by `orbitnode dictionary --yamcs`.\n"
 
 
@@ -67,7 +67,7 @@ def _instance(instance: YamcsInstance, system: str, database: str) -> str:
             ),
             _TC_LINK.format(
                 host=_flow(ports.node_host), port=ports.node_port, spacecraft=link.spacecraft_id,
-                octets=_TC_FRAME_OCTETS_MAX, randomize=_flow(link.tc_randomizer), vcid=link.tc_vcid,
+                octets=FRAME_OCTETS_MAX, randomize=_flow(link.tc_randomizer), vcid=link.tc_vcid,
                 t1_s=math.ceil(link.t1_s + 2 * link.light_time_s), limit=link.transmission_limit,
                 window=link.fop_window, p_field=P_FIELD,
             ),

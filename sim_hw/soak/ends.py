@@ -26,13 +26,12 @@ from dataclasses import fields
 from random import Random
 
 from flight.core.future import Future
-from flight.core.nanoseconds import NS
 from flight.link.actions import StoreSecurity
 from flight.link.kinds import open_stack
-from flight.link.security.associations import Direction, End, LinkPlan
+from flight.link.security.associations import End, LinkPlan
 from flight.link.security.keyring import simulated_keys
 from flight.link.security.link_security import LinkSecurity
-from flight.link.security.numbers import ReceiveNumbers
+from flight.link.security.numbers import ReceiveNumbers, clock_number
 from flight.link.tm_tc_stack import FlightLink, LinkConfig
 from flight.store.generations import Generations, Presence
 from ground.link.kinds import open_session
@@ -42,7 +41,6 @@ from sim_hw.machine.loop import VirtualLoop
 from sim_hw.soak.findings import Findings
 from sim_hw.soak.protected_frames import SPI_DOWN, SPI_UP
 
-_CLOCK_HZ = 65_536  # numbers that the clock stands for, per second
 # How long a commit takes, least and most.
 COMMIT_S = {End.NODE: (0.01, 1.5), End.GROUND: (0.002, 0.1)}
 
@@ -97,20 +95,13 @@ class SecurityEnd:
         stored = record.load()
         if record.fault or (stored is None and self._had_record):
             self._findings.add(f"{self._name}: record of link security lost: {record.fault or 'nothing is there'}")
-        ground = self._end is End.GROUND
-        clock_number = (self._start_tai_ns + self._loop.now_ns()) * _CLOCK_HZ // NS
         security = self.security = LinkSecurity(
             self._end, simulated_keys(self._seed, self._plans), self._plans, stored=stored,
-            lost=record.found is Presence.LOST or (ground and stored is None), clock_number=clock_number,
-            random=self._random.randbytes,
+            lost=record.found is Presence.LOST or (self._end is End.GROUND and stored is None),
+            clock_number=clock_number(self._start_tai_ns + self._loop.now_ns()), random=self._random.randbytes,
         )  # fmt: skip
         for fault in security.faults:
             self._findings.add(f"{self._name}: {fault}")
-        if stored is None and not ground:
-            # As the node's service does: the storage may have been wiped, and numbers must not be used again.
-            for association in security.state.associations.values():
-                if association.direction is Direction.DOWN and association.spi in security.state.numbers:
-                    security.advance(association.spi, clock_number)
         if (content := security.to_store()) is not None:
             self.store(content)
         return security

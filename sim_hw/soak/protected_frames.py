@@ -83,7 +83,7 @@ class ProtectedFrames:
         if frame[TC_LENGTH_AT] >> 2 != config.tc_vcid:
             return "vcid"
         at = self.security_at(frame)
-        if octets - FECF_OCTETS - at <= suite.header_octets + suite.trailer_octets:
+        if octets - FECF_OCTETS - at <= suite.overhead_octets:
             return "length"
         spi = int.from_bytes(frame[at : at + _SPI_OCTETS], "big")
         if spi != SPI_UP:

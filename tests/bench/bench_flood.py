@@ -10,13 +10,11 @@ those of as long a time without a flood.
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -31,10 +29,10 @@ from ground.config import GroundConfig
 from sim_hw.bench.bench_command import BenchError, Row, Survey, at_least, at_most, compiled, shown
 from tests.bench.forged_frames import Forger
 from tests.bench.node_keys import BenchKeys
+from tests.bench.processes import process
 from tests.ports import HOST, free_port
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 RATE, FLOOD_S, BRIEF_FLOOD_S = 100_000.0, 20.0, 6.0
 DATAGRAMS = 5_000  # different ones, sent in turn
 GAP_S = 0.1  # between two commands
@@ -112,21 +110,8 @@ class Bench:
         self.program = compiled(HERE / "flood.c", folder)
         self.forger = Forger(self.mission, self.keys.ring())
 
-    @contextmanager
-    def process(self, *words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
-        with (self.folder / f"{words[0]}.log").open("wb") as log:
-            started = subprocess.Popen(
-                [sys.executable, "-m", "flight.cli", *map(str, words)], cwd=ROOT, stdout=log, stderr=log
-            )
-        try:
-            yield started
-        finally:
-            started.send_signal(signal.SIGTERM)
-            try:
-                started.wait(READY_S)
-            except subprocess.TimeoutExpired:
-                started.kill()
-                started.wait()
+    def process(self, *words: str | Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        return process(f"bench flood: orbitnode {words[0]}", self.folder / f"{words[0]}.log", *words)
 
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[bytes]]:

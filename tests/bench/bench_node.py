@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 from flight.mission import MISSIONS, load
-from sim_hw.bench.bench_command import BenchError, Row, Survey, at_most, output_of, shown
+from sim_hw.bench.bench_command import Row, Survey, at_most, output_of, shown
 from tests.bench.node_keys import BenchKeys
+from tests.bench.processes import START_S, process
 from tests.ports import free_port
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 RSS_LIMIT_MB = 60.0  # of it some 8 MB are the library that protects the link
 FLIGHT_S, BRIEF_FLIGHT_S = 10.0, 3.0
-START_S = 60.0
 ORBIT_S, ORBIT_LIMIT_S = 5700.0, 4.0
 BRIEF_SHARE = 0.25
 
@@ -45,27 +41,6 @@ imager = ""
 """
 
 
-@contextmanager
-def process(what: str, log: Path, *arguments: str | Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `orbitnode` with these arguments, and end it on the way out. Raises BenchError if it ended by itself."""
-    with log.open("wb") as out:
-        started = subprocess.Popen(
-            [sys.executable, "-m", "flight.cli", *map(str, arguments)], cwd=ROOT, stdout=out, stderr=out
-        )
-    try:
-        yield started
-        if started.poll() is not None:
-            said = log.read_text(errors="replace").strip().rpartition("\n")[2]
-            raise BenchError(f"bench node: {what} ended: {said}")
-    finally:
-        started.send_signal(signal.SIGTERM)
-        try:
-            started.wait(START_S)
-        except subprocess.TimeoutExpired:
-            started.kill()
-            started.wait()
-
-
 def wait_for(text: str, log: Path, running: subprocess.Popen[bytes]) -> None:
     give_up_s = time.monotonic() + START_S
     while text not in log.read_text(errors="replace") and running.poll() is None and time.monotonic() < give_up_s:
@@ -86,11 +61,11 @@ def memory(brief: bool) -> list[Row]:
         base = (MISSIONS / "bench.toml").as_posix()
         mission.write_text(MISSION.format(base=base, board=board, down=free_port(), up=free_port()), encoding="utf-8")
         sim_log, flight_log = folder / "sim.log", folder / "flight.log"
-        with process("orbitnode sim", sim_log, "sim", "--link", board) as sim:
+        with process("bench node: orbitnode sim", sim_log, "sim", "--link", board) as sim:
             wait_for("board at", sim_log, sim)
             keys = BenchKeys(load(mission), folder / "bench.keys")
             options = ("--mission", mission, "--storage", folder / "store", "--keys", keys.path)
-            with process("orbitnode flight", flight_log, "flight", *options) as flight:
+            with process("bench node: orbitnode flight", flight_log, "flight", *options) as flight:
                 wait_for("Ctrl-C ends it", flight_log, flight)
                 time.sleep(BRIEF_FLIGHT_S if brief else FLIGHT_S)
                 mb = resident_mb(flight.pid) if flight.poll() is None else 0.0

@@ -64,7 +64,7 @@ def suite_alone() -> Race:
 
     source = Random(1)
     keyed = GCM_SUITE.keyed(source.randbytes(32))
-    octets = len(HEADER) + GCM_SUITE.header_octets + GCM_SUITE.trailer_octets + OUTSIDE_OCTETS
+    octets = len(HEADER) + GCM_SUITE.overhead_octets + OUTSIDE_OCTETS
     data, whole = source.randbytes(FRAME_OCTETS - octets), source.randbytes(FRAME_OCTETS)
     bare, iv = AESGCM(source.randbytes(32)), bytes(12)
     assert keyed.verify(HEADER, keyed.protect(HEADER, b"\x00\x03", 7, data)) == data

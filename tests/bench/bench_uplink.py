@@ -85,7 +85,7 @@ def dispatch_us() -> float:
     config = mission.links[0].config
     assert isinstance(config, LinkConfig)
     assert config.up_suite is not None
-    overhead = config.up_suite.header_octets + config.up_suite.trailer_octets
+    overhead = config.up_suite.overhead_octets
     ping = dictionary_of(mission).command("ping")
     ground = LinkSecurity(End.GROUND, mission_keys(mission), link_plans(mission.links), random=Random(1).randbytes)
     loop, modem, begun_ns = VirtualLoop(), Modem(), list[int]()

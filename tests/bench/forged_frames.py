@@ -38,7 +38,7 @@ class Forger:
         self._recorded = encode_cltu(
             TcFrame(config.spacecraft_id, config.tc_vcid, 0, bytes(_DATA_OCTETS), bypass=True).encode(
                 lambda header, data: recorded.protect(0, header, data) or b"",
-                self._suite.header_octets + self._suite.trailer_octets,
+                self._suite.overhead_octets,
             )
         )
         self._count = 0

@@ -25,7 +25,7 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 
 from flight.core.nanoseconds import NS
 from flight.kernels import crc16
@@ -37,26 +37,23 @@ from flight.link.security.associations import End, LinkPlan
 from flight.link.security.keyring import simulated_keys
 from flight.link.security.link_security import LinkSecurity
 from flight.link.tc.clcw import Clcw
-from flight.link.tc.directives import BOUNDS, Directive, DirectiveKind, FopRefusal
+from flight.link.tc.directives import Directive, DirectiveKind, FopRefusal
 from flight.link.tc.farm import Farm
 from flight.link.tc.tc_frame import UNLOCK, TcFrame
 from flight.link.tm_tc_stack import FlightLink, LinkConfig
-from ground.link.actions import Acknowledged, Action, FrameReceived, Lost, Rejected, Restarted, SendCltu
+from ground.link.actions import Action, FrameReceived, SendCltu
 from ground.link.cop1.command_queue import CommandQueue
 from ground.link.ground_link import Service
 from ground.link.tm_tc_session import GroundSession
+from tests import cop1_machine
+from tests.cop1_machine import BYPASS, DIRECTIVES, ROOM_OCTETS, CommandMachine, command
 
-UP = ("arrives", "arrives", "arrives", "lost", "repeated", "delayed", "damaged")
-DOWN = ("arrives", "arrives", "arrives", "lost", "repeated", "swapped", "delayed")
-STEPS_NS = (NS // 100, NS // 10, NS, 4 * NS)
 STORES = ("prompt", "prompt", "slow", "broken")
 ENDS = st.sampled_from(End)
-BYPASS = 10_000  # commands from here on go by bypass frames
 UNPROVED = (
     DirectiveKind.INITIATE, DirectiveKind.INITIATE_CLCW, DirectiveKind.INITIATE_SET_VR, DirectiveKind.SET_VS,
     DirectiveKind.RESUME,
 )  # fmt: skip
-DIRECTIVES = [kind for kind in DirectiveKind if kind is not DirectiveKind.SET_T1]
 SECURITY_HEADER = 6  # of a telemetry frame, behind the primary header
 OCF = slice(-6, -2)
 ALTERATIONS = ("number", "kind", "flip", "shorter", "longer", "association", "clear", "unlock", "downlink")
@@ -68,10 +65,6 @@ def config_of(up: str, down: str) -> LinkConfig:
         tc_segment_header=True, tc_map=7, tc_packet_octets=200, bc_rate_per_min=60_000,
         uplink_security=up, downlink_security=down,
     )  # fmt: skip
-
-
-def command(number: int) -> bytes:
-    return PusTc(1, number % 16_000, 17, 1, bytes(number * 37 % 90)).encode()
 
 
 def checksummed(body: bytes) -> bytes:
@@ -100,7 +93,7 @@ class SpyFarm(Farm):
         return super().on_frame(frame, buffer_free)
 
 
-class ProtectedLink(RuleBasedStateMachine):
+class ProtectedLink(CommandMachine):
     """See the head of the file."""
 
     config = config_of("authenticated", "encrypted")
@@ -113,7 +106,6 @@ class ProtectedLink(RuleBasedStateMachine):
         self.patch.setattr(state, "DOWN_RECEIVE_BLOCK_MAX", 32)
         self.plans = [LinkPlan("link", self.config.up_suite, self.config.down_suite)]
         self.random = Random(1)
-        self.now_ns = 0
         self.stores = {end: Store() for end in End}
         self.securities: dict[End, LinkSecurity] = {}
         # Between the ends, and what the opponent has kept.
@@ -129,17 +121,8 @@ class ProtectedLink(RuleBasedStateMachine):
         self.shown = self.surely_shown = -1  # place of the last that FARM-1 was shown; that no reboot brings back
         self.entered: set[bytes] = set()
         self.entered_unsure: set[bytes] = set()
-        self.sent = 0
-        self.executed: list[int] = []
         self.refused_on_board: set[int] = set()
-        self.acknowledged: list[int] = []
-        self.dropped: set[int] = set()
-        self.rejected: set[int] = set()
-        self.lost: set[int] = set()
-        self.orphaned: set[int] = set()  # sent by a ground that was restarted
-        self.hands_change = False
         self.reports_forged = False
-        self.restarts_told = 0
         self.distrusted = False
         self.boot_node()
         self.boot_ground()
@@ -167,7 +150,7 @@ class ProtectedLink(RuleBasedStateMachine):
         security = self.security_of(End.GROUND)
         self.ground = GroundSession(self.config, security)
         # Little room in a frame, so that most commands take several.
-        taken_octets = self.config.tc_room_octets() - 24
+        taken_octets = self.config.tc_room_octets() - ROOM_OCTETS
         queue = CommandQueue(self.config, self.ground.counters, taken_octets)
         queue._disowned = self.ground._ad._queue._disowned  # noqa: SLF001
         self.ground._ad._queue = queue  # noqa: SLF001
@@ -277,6 +260,10 @@ class ProtectedLink(RuleBasedStateMachine):
 
     # The ground.
 
+    @property
+    def may_lose(self) -> bool:
+        return self.hands_change or self.reports_forged
+
     def act(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
@@ -286,19 +273,8 @@ class ProtectedLink(RuleBasedStateMachine):
                     self.write(End.GROUND, action)
                 case FrameReceived(_, raw):
                     self.enter(raw)
-                case Acknowledged(int(tag)):
-                    self.end(tag)
-                    self.acknowledged.append(tag)
-                case Rejected(int(tag)):
-                    assert tag in self.dropped, action
-                    self.end(tag)
-                    self.rejected.add(tag)
-                case Lost(int(tag)):
-                    assert self.hands_change or self.reports_forged, action
-                    self.end(tag)
-                    self.lost.add(tag)
-                case Restarted():
-                    self.restarts_told += 1
+                case _:
+                    self.note(action)
 
     def keep_up(self, cltu: bytes) -> None:
         self.up.append(cltu)
@@ -328,43 +304,9 @@ class ProtectedLink(RuleBasedStateMachine):
         else:
             self.entered_unsure.clear()
 
-    def end(self, tag: int) -> None:
-        assert tag not in {*self.acknowledged, *self.rejected, *self.lost, *self.orphaned}, "once"
-
-    @initialize()
-    def begin(self) -> None:
-        self.act(self.ground.initiate(self.now_ns))
-        self.hop_down("arrives")
-        self.send(3)
-
-    @rule(count=st.integers(1, 6))
-    def send(self, count: int) -> None:
-        for _ in range(count):
-            self.act(self.ground.send(command(self.sent), self.now_ns, self.sent))
-            self.sent += 1
-
-    @rule()
-    def send_bypass(self) -> None:
-        packet = PusTc(1, BYPASS, 17, 1, b"").encode()
-        self.act(self.ground.send_bypass(packet, self.now_ns, "bypass"))
-
-    @rule(data=st.data())
-    def drop(self, data: st.DataObject) -> None:
-        """Give up one of the commands: waiting, under way, or long executed."""
-        self.drop_tag(data.draw(st.integers(max(0, self.sent - 12), self.sent - 1)))
-
-    def drop_tag(self, tag: int) -> None:
-        self.dropped.add(tag)
-        self.hands_change = True
-        self.act(self.ground.drop(tag, "given up"))
-
     @rule(kind=st.sampled_from(DIRECTIVES), data=st.data())
     def direct(self, kind: DirectiveKind, data: st.DataObject) -> None:
-        near = (self.flight.farm.vr + data.draw(st.integers(-6, 6))) % 256
-        least, most = BOUNDS.get(kind, (0, 0))
-        value = (
-            near if most == 255 and kind is not DirectiveKind.SET_LIMIT else data.draw(st.integers(least, min(most, 5)))
-        )
+        value = self.value_for(kind, data)
         self.hands_change = True
         if kind in UNPROVED:
             self.up.clear()
@@ -375,20 +317,7 @@ class ProtectedLink(RuleBasedStateMachine):
         except FopRefusal:
             pass
 
-    @rule()
-    def lead_automatically(self) -> None:
-        self.act(self.ground.auto(self.now_ns))
-
     # The link.
-
-    @rule(fates=st.lists(st.tuples(st.sampled_from(UP), st.sampled_from(DOWN), st.sampled_from(STEPS_NS)), min_size=3))
-    def exchange(self, fates: list[tuple[str, str, int]]) -> None:
-        """For each of the fates: time passes, at most three CLTUs go up and one frame comes down."""
-        for up, down, step_ns in fates:
-            self.pass_time(step_ns)
-            for _ in range(3):
-                self.hop_up(up)
-            self.hop_down(down)
 
     def hop_up(self, fate: str) -> None:
         if not self.up:
@@ -416,16 +345,6 @@ class ProtectedLink(RuleBasedStateMachine):
         arriving, self.down = self.down, []
         for raw in arriving:
             self.act(self.ground.on_downlink(raw, self.now_ns))
-
-    def pass_time(self, step_ns: int) -> None:
-        self.now_ns += step_ns
-        due_ns = self.ground.next_time_ns
-        if due_ns is not None and due_ns <= self.now_ns:
-            self.act(self.ground.on_time(self.now_ns))
-
-    @rule(held=st.booleans())
-    def hold_buffer(self, held: bool) -> None:
-        self.flight.hold(held)
 
     @rule(drops=st.integers(0, 4))
     def end_and_begin_a_pass(self, drops: int = 0) -> None:
@@ -491,10 +410,6 @@ class ProtectedLink(RuleBasedStateMachine):
             case _ if self.heard_down:
                 body[6:] = self.heard_down[-1][SECURITY_HEADER:-6]
         return checksummed(bytes(body))
-
-    @rule(octets=st.binary(max_size=40))
-    def noise(self, octets: bytes) -> None:
-        self.receive(octets)
 
     @precondition(lambda self: self.heard_down)
     @rule(back=st.integers(0, 40))
@@ -581,17 +496,12 @@ class ProtectedLink(RuleBasedStateMachine):
         store = self.stores[End.GROUND]
         for content in store.under_way[:written]:
             store.kept = content.content
-        ended = {*self.acknowledged, *self.rejected, *self.lost}
-        self.orphaned |= set(range(self.sent)) - ended
+        self.orphan()
         store.mode = mode
         self.boot_ground()
         self.act(self.ground.resume(self.now_ns))
 
     # What holds.
-
-    @invariant()
-    def executed_once_and_in_order(self) -> None:
-        assert self.executed == sorted(set(self.executed))
 
     @invariant()
     def what_is_told_is_true(self) -> None:
@@ -626,8 +536,7 @@ class ProtectedLink(RuleBasedStateMachine):
         self.settle()
         self.what_is_told_is_true()
         self.executed_once_and_in_order()
-        ended = {*self.acknowledged, *self.rejected, *self.lost, *self.orphaned}
-        assert ended == set(range(self.sent)), "each has an end"
+        assert self.ended == set(range(self.sent)), "each has an end"
         assert self.sent - 1 in self.executed, "the link does not come up again"
 
     def settle(self) -> None:
@@ -664,7 +573,7 @@ TestEncryptedLink = EncryptedLink.TestCase
 def ready() -> ProtectedLink:
     """A link that is up, with three commands executed and acknowledged; every command takes one frame."""
     link = ProtectedLink()
-    link.patch.setattr(f"{__name__}.command", lambda number: PusTc(1, number, 17, 1, b"").encode())
+    link.patch.setattr(f"{cop1_machine.__name__}.command", lambda number: PusTc(1, number, 17, 1, b"").encode())
     link.begin()
     link.settle()
     assert link.executed == link.acknowledged == [0, 1, 2]

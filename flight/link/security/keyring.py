@@ -42,6 +42,7 @@ KEY_ID_MAX = 65535  # 16 bits in every procedure of 355.1
 KEYS_MAX = 96  # of one ring, master key included: bounds the file and the record
 FINGERPRINT_OCTETS = 8
 SPIS_PER_LINK = 16
+CREATED_FORMAT = "%Y-%m-%dT%H:%M:%SZ"  # of a key's `created`, UTC; its order is that of time
 LINKS_MAX = 16
 
 _SIMULATED_SALT = b"orbitnode keys of a simulation"

@@ -46,7 +46,7 @@ class LinkEnd:
     __slots__ = ("alarm", "last", "overhead", "receiving", "sending", "skipped_at", "skips", "spare")
 
     def __init__(self, received: Suite | None) -> None:
-        self.overhead = received.header_octets + received.trailer_octets if received else 0
+        self.overhead = received.overhead_octets if received else 0
         self.receiving: dict[bytes, Lane] = {}
         self.sending: Lane | None = None
         self.spare: Lane | None = None

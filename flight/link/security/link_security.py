@@ -42,7 +42,7 @@ from flight.core.errors import DecodeError, OrbitnodeError
 from flight.link.actions import StoreSecurity
 from flight.link.security.associations import Direction, End, LinkPlan
 from flight.link.security.keyring import Keyring
-from flight.link.security.lanes import Lanes, LinkEnd
+from flight.link.security.lanes import Lane, Lanes, LinkEnd
 from flight.link.security.numbers import Numbers, ReceiveNumbers, SendNumbers
 from flight.link.security.record import Record
 from flight.link.security.report import FrameSecurityReport
@@ -108,8 +108,8 @@ class LinkSecurity:
 
     It takes the keyring over: each end needs one of its own. `stored` is the content of the last StoreSecurity, None if
     there was none; `lost`: there was one and it cannot be read. A content that does not decode is lost as well.
-    `clock_number` is TAI in units of 2^-16 s, 0 if the clock is not known; only what is lost needs it. `random` returns
-    so many unpredictable octets.
+    `clock_number` is TAI in units of 2^-16 s, 0 if the clock is not known: numbers that are sent begin there at least
+    (state.py). `random` returns so many unpredictable octets.
     """
 
     def __init__(
@@ -177,9 +177,7 @@ class LinkSecurity:
             if numbers.exhausted:
                 self.counters.exhausted += 1
                 if self.end is End.GROUND:
-                    raise NumbersExhausted(
-                        f"SPI {lane.spi}: all {numbers.end - 1} numbers of its key are used; change the key"
-                    )
+                    raise _exhausted(lane, numbers)
             elif not self._failing:
                 self.counters.waiting += 1
                 return None
@@ -198,7 +196,7 @@ class LinkSecurity:
         if numbers.next < numbers.limit:
             return True
         if numbers.exhausted and self.end is End.GROUND:
-            raise NumbersExhausted(f"SPI {lane.spi}: all {numbers.end - 1} numbers of its key are used; change the key")
+            raise _exhausted(lane, numbers)
         numbers.ask(numbers.next)
         self._due = self._due or numbers.due
         return spare and (self._failing or numbers.exhausted)
@@ -437,6 +435,23 @@ class LinkSecurity:
         end = self._links[link]
         end.alarm = False
         end.last = ("", *end.last[1:])
+
+
+def stores_due(security: LinkSecurity | None) -> Sequence[StoreSecurity]:
+    """Return what must be stored by now, as actions of a link; `security` is None if it is clear both ways."""
+    content = None if security is None else security.to_store()
+    return () if content is None else (content,)
+
+
+def seal_frame(security: LinkSecurity, link: int, header: bytes, data: bytes) -> bytes:
+    """Protect a frame that has a number for certain, since `can_protect` was asked."""
+    sealed = security.protect(link, header, data)
+    assert sealed is not None, "no number is left, which `can_protect` said there is"
+    return sealed
+
+
+def _exhausted(lane: Lane, numbers: SendNumbers) -> NumbersExhausted:
+    return NumbersExhausted(f"SPI {lane.spi}: all {numbers.end - 1} numbers of its key are used; change the key")
 
 
 def _refusal_text(lanes: Lanes, link: int, octets: int) -> str:

@@ -142,6 +142,11 @@ class Suite:
         """Length of the security trailer: the MAC."""
         return MAC_OCTETS
 
+    @property
+    def overhead_octets(self) -> int:
+        """What protection adds to a frame: header and trailer."""
+        return self.header_octets + self.trailer_octets
+
     def keyed(self, key: bytes | bytearray) -> KeyedSuite:
         """Return this suite with a key of 32 octets."""
         if len(key) != KEY_OCTETS:

@@ -69,8 +69,8 @@ In S6 every CLCW is ignored (E15, an invalid CLCW, never reaches this machine: i
 #
 # A frame leaves the Sent_Queue in one of two ways. Either V(R) passed it (Confirmed), or the service ended
 # (Unconfirmed, with its number). It is never dropped in silence: every tag given to `send` comes back exactly once, as
-# Confirmed, Unconfirmed or Unsent. ground/link/ad_service.py settles a command only when its tag comes back. While
-# suspended the queues stay; initiating ends the suspension and purges them, and so does `abandon`.
+# Confirmed, Unconfirmed or Unsent. ground/link/cop1/command_queue.py settles a command only when its tag comes back.
+# While suspended the queues stay; initiating ends the suspension and purges them, and so does `abandon`.
 #
 # Why an alert ends the service instead of mending it: FOP-1 no longer knows what the receiver holds. Whoever owns it
 # decides by the next CLCW what arrived, and initiates again. The standard leaves that to management, and so do we.

@@ -143,3 +143,9 @@ class AosFrame:
             signalling & 0x0F if signalling & 0x40 else None,
             bytes(raw[HEADER_OCTETS:at]),
         )
+
+
+def spacecraft_of(header: bytes) -> int:
+    """Return the spacecraft id in a primary header, for whoever must know it before the frame is unsealed."""
+    first, signalling = header[0] << 8 | header[1], header[5]
+    return (signalling >> 4 & 3) << 8 | first >> 6 & 0xFF

@@ -136,3 +136,8 @@ class TmFrame:
         if len(data) <= pointer < IDLE_DATA:  # the two values above are not places in the data
             raise FrameError("pointer", f"first header pointer {pointer} is beyond the {len(data)} octets of data")
         return cls(first >> 4 & 0x3FF, first >> 1 & 7, master_count, vc_count, pointer, data, ocf)
+
+
+def spacecraft_of(header: bytes) -> int:
+    """Return the spacecraft id in a primary header, for whoever must know it before the frame is unsealed."""
+    return (header[0] & 0x3F) << 4 | header[1] >> 4

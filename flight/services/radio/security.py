@@ -19,9 +19,8 @@ reply. What the procedures do is in flight/link/security/management.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
-from typing import Any
 
 from flight.contract.app import CommandRefused, EventSink, Sample
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Structure
@@ -143,31 +142,29 @@ class Security(Service):
                     f"link {protected[0]} is protected and there are no keys: make them with `orbitnode keys new`, "
                     'or fly it with uplink_security = "clear"'
                 )
-            self.link_security = self._recover(links, keys, random, clock_number(tai_ns))
-            self._management = Management(self.link_security)
+            self.link_security = security = LinkSecurity(
+                End.NODE, keys, link_plans(links), stored=record.load(), lost=record.found is Presence.LOST,
+                clock_number=clock_number(tai_ns), random=random.randbytes,
+            )  # fmt: skip
+            self._begin(security)
+            self._management = Management(security)
             if keys.simulated:
                 events.emit("simulated_keys")
         for link in links:
             if not link.config.simplex and link.config.up_suite is None:
                 events.emit("uplink_clear", link.name)
 
-    def _recover(self, links: Sequence[LinkSection], keys: Keyring, random: Random, clock_number: int) -> LinkSecurity:
-        stored, lost = self._record.load(), self._record.found is Presence.LOST
-        security = LinkSecurity(
-            End.NODE, keys, link_plans(links), stored=stored, lost=lost, clock_number=clock_number,
-            random=random.randbytes,
-        )  # fmt: skip
+    def _begin(self, security: LinkSecurity) -> None:
+        """Store what is due at boot, and say what of the record could not be used."""
         if self._record.found is Presence.ONE_LOST:
             security.distrust()
         # The first block of numbers is asked for at once, so that the first frame need not wait for it.
-        self.link_security = security
         if (content := security.to_store()) is not None:
             self.store(content)
         if security.volatile:
             self._say_volatile(self._record.fault or "; ".join(security.faults) or "its record is lost")
         elif security.faults or self._record.fault:
             self._events.emit("record_damaged", "security", "; ".join([*security.faults, self._record.fault]))
-        return security
 
     # The record
 
@@ -260,10 +257,7 @@ class Security(Service):
 
     def tasks(self) -> Iterable[ServiceTask]:
         """Return the task that reports refused frames, if any link is protected."""
-        return () if self.link_security is None else (ServiceTask("security", self._run, deadline_s=1.0),)
-
-    def _run(self, task: Task) -> Coroutine[Any, Any, None]:
-        return self._watch(task)
+        return () if self.link_security is None else (ServiceTask("security", self._watch, deadline_s=1.0),)
 
     async def _watch(self, task: Task) -> None:
         """Report frames that were refused since the last look, and try again to store what could not be stored."""

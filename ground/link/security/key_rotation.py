@@ -44,6 +44,7 @@ from typing import Protocol
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.link.security.associations import End
 from flight.link.security.keyring import (
+    CREATED_FORMAT,
     KEY_ID_MAX,
     LINKS_MAX,
     MASTER_KEY_ID,
@@ -68,7 +69,6 @@ KEYS_MAX_TRIED = 3
 FRESH_ID_MIN = LINKS_MAX * SPIS_PER_LINK  # ids below are those of delivery, each the number of an association
 _PLACES = {KeyUse.UP: (1, 2), KeyUse.DOWN: (3, 4)}  # of A and B among the associations of a link
 _GIVEN_UP = ("key used", "key state")  # refusals that are about this key, and not about another one
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class RotationFailed(OrbitnodeError):
@@ -352,8 +352,8 @@ def _second_after(created: str) -> str:
     """Return the time after that of a key, "" if that is not known: of two keys the later one must be seen to be so."""
     if not created:
         return ""
-    time = dt.datetime.strptime(created, _TIME)
-    return (time + dt.timedelta(seconds=1)).strftime(_TIME) if time.year < dt.MAXYEAR else created
+    time = dt.datetime.strptime(created, CREATED_FORMAT)
+    return (time + dt.timedelta(seconds=1)).strftime(CREATED_FORMAT) if time.year < dt.MAXYEAR else created
 
 
 class RotationTransport(Protocol):

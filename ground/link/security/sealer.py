@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from flight.core.errors import DecodeError
-from flight.link.security.link_security import LinkSecurity
+from flight.link.security.link_security import LinkSecurity, seal_frame, stores_due
 from flight.link.security.report import FSR_TYPE_BIT, FrameSecurityReport
 from flight.link.segments import SEGMENT_HEADER_OCTETS
 from flight.link.tc.tc_frame import TcFrame
@@ -25,7 +27,7 @@ class Sealer:
         self, config: LinkConfig, counters: SessionCounters, security: LinkSecurity | None = None, index: int = 0
     ) -> None:
         suite = config.up_suite if security is not None else None
-        self.overhead_octets = 0 if suite is None else suite.header_octets + suite.trailer_octets
+        self.overhead_octets = 0 if suite is None else suite.overhead_octets
         self._counters = counters
         self._security = security if suite is not None else None
         self._index = index
@@ -47,22 +49,11 @@ class Sealer:
             return frame.encode()
         octets = None
         if security.can_protect(self._index):
+            seal = partial(seal_frame, security, self._index)
             # Control commands have no segment header.
-            octets = frame.encode(self._seal, self.overhead_octets, 0 if frame.control else self._ahead_octets)
-        self.store(actions)
+            octets = frame.encode(seal, self.overhead_octets, 0 if frame.control else self._ahead_octets)
+        actions += stores_due(self._security)
         return octets
-
-    def _seal(self, header: bytes, data: bytes) -> bytes:
-        assert self._security is not None
-        sealed = self._security.protect(self._index, header, data)
-        assert sealed is not None, "no number is left, which `can_protect` said there is"
-        return sealed
-
-    def store(self, actions: list[Action]) -> None:
-        """Add what must be stored by now to `actions`."""
-        content = None if self._security is None else self._security.to_store()
-        if content is not None:
-            actions.append(content)
 
     # What the node tells
 
@@ -83,13 +74,13 @@ class Sealer:
         self._counters.reports += 1
         if self._security.heed(self._index, report):
             actions.append(Alert(f"the node has seen number {report.number} of SPI {report.spi}: numbers skip ahead"))
-            self.store(actions)
+            actions += stores_due(self._security)
 
     def on_restart(self, actions: list[Action]) -> None:
         """Go beyond what the node has reserved: since its boot it takes all of that for seen."""
         if self._security is not None:
             self._security.skip(self._index)
-            self.store(actions)
+            actions += stores_due(self._security)
 
     def begin_contact(self, actions: list[Action]) -> None:
         """Let reports count again, and try again to store what could not be stored."""
@@ -101,4 +92,4 @@ class Sealer:
         """Store what could not be stored, if anything."""
         if self._security is not None:
             self._security.retry()
-            self.store(actions)
+            actions += stores_due(self._security)
