@@ -30,7 +30,7 @@ def block() -> tuple[bytes, bytes]:
 def beside_libfec(decode: Callable[[bytes], bytes], tail: Callable[[], bytes]) -> Race:
     """`decode` goes on with an endless stream; libfec decodes block by block, the only way that it has."""
     if library() is None:
-        raise SetupError(f"bench viterbi: {INSTALL}")
+        raise SetupError(f"{INSTALL}")
     data, symbols = block()
     peer = LibfecDecoder(DATA_OCTETS - 1)
     theirs = memoryview(symbols)[: 2 * (8 * (DATA_OCTETS - 1) + 6)]

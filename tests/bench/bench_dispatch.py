@@ -71,7 +71,7 @@ def load_percent(duration_s: float, together: bool) -> float:
     words = (sys.executable, HERE / "periodic_load.py", str(TASKS), str(PERIOD_S), str(spread_s), str(duration_s))
     percent, steps = output_of(words, 60.0 + 2.0 * duration_s).split()
     if int(steps) < 0.9 * TASKS * duration_s / PERIOD_S:
-        raise BenchError(f"bench dispatch: only {steps} steps in {duration_s:g} s, this machine is too busy to measure")
+        raise BenchError(f"only {steps} steps in {duration_s:g} s, this machine is too busy to measure")
     return float(percent)
 
 

@@ -111,7 +111,7 @@ class Bench:
         self.forger = Forger(self.mission, self.keys.ring())
 
     def process(self, *words: str | Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
-        return process(f"bench flood: orbitnode {words[0]}", self.folder / f"{words[0]}.log", *words)
+        return process(f"orbitnode {words[0]}", self.folder / f"{words[0]}.log", *words)
 
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -129,7 +129,7 @@ class Bench:
                         raise SetupError("node or ground has ended")
                 except SetupError as error:
                     logs = "; ".join(path.read_text(errors="replace")[-300:] for path in self.folder.glob("*.log"))
-                    raise SetupError(f"bench flood: {error}: {logs}") from None
+                    raise SetupError(f"{error}: {logs}") from None
                 yield node
 
     def ping(self) -> float | None:
@@ -157,7 +157,7 @@ class Bench:
             words = line.split()
             if int(words[1].rpartition(":")[2], 16) == self.up:
                 return int(words[-1])
-        raise BenchError("bench flood: the node does not listen")
+        raise BenchError("the node does not listen")
 
     def stretch(self, seconds: float, node: subprocess.Popen[bytes], kinds: tuple[str, ...] = ()) -> Stretch:
         """Send pings for so long, under a flood of these kinds."""
@@ -184,7 +184,7 @@ class Bench:
         for kind in SECURED:
             taken_in = (sent - dropped) * kinds.count(kind) / max(1, len(kinds))
             if now[kind] - refused[kind] < 0.98 * taken_in - 1:
-                raise BenchError(f"bench flood: not all frames of kind {kind} were refused for that")
+                raise BenchError(f"not all frames of kind {kind} were refused for that")
 
         def ticks(names: Sequence[str], *fields: str) -> int:
             return sum(after[name][field] - before[name][field] for name in names for field in fields)
@@ -214,7 +214,7 @@ def _cpu_s(pid: int) -> float:
 def _sent(flood: subprocess.Popen[str]) -> tuple[int, float]:
     said, _ = flood.communicate(timeout=READY_S)
     if flood.returncode != 0:
-        raise BenchError(f"bench flood: the flood ended with {flood.returncode}")
+        raise BenchError(f"the flood ended with {flood.returncode}")
     sent, seconds = said.split()
     return int(sent), float(seconds)
 

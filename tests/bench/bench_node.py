@@ -61,11 +61,11 @@ def memory(brief: bool) -> list[Row]:
         base = (MISSIONS / "bench.toml").as_posix()
         mission.write_text(MISSION.format(base=base, board=board, down=free_port(), up=free_port()), encoding="utf-8")
         sim_log, flight_log = folder / "sim.log", folder / "flight.log"
-        with process("bench node: orbitnode sim", sim_log, "sim", "--link", board) as sim:
+        with process("orbitnode sim", sim_log, "sim", "--link", board) as sim:
             wait_for("board at", sim_log, sim)
             keys = BenchKeys(load(mission), folder / "bench.keys")
             options = ("--mission", mission, "--storage", folder / "store", "--keys", keys.path)
-            with process("bench node: orbitnode flight", flight_log, "flight", *options) as flight:
+            with process("orbitnode flight", flight_log, "flight", *options) as flight:
                 wait_for("Ctrl-C ends it", flight_log, flight)
                 time.sleep(BRIEF_FLIGHT_S if brief else FLIGHT_S)
                 mb = resident_mb(flight.pid) if flight.poll() is None else 0.0

@@ -115,7 +115,7 @@ def dispatch_us() -> float:
             while len(begun_ns) == number and time.perf_counter_ns() - begin_ns < NS:
                 loop.run_until(loop.now_ns() + 1_000)
             if len(begun_ns) != number + 1:
-                raise BenchError(f"bench uplink: command {number} was not executed")
+                raise BenchError(f"command {number} was not executed")
             took_ns.append(begun_ns[-1] - begin_ns)
             loop.run_until(loop.now_ns() + ns(GAP_S))
     craft.shut_down()

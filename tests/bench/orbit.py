@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -24,6 +25,7 @@ from sim_hw.machine.loop import VirtualLoop
 from sim_hw.spacecraft import Spacecraft
 from sim_hw.world.channel import ChannelConfig
 from sim_hw.world.world import World, WorldConfig
+from tests.mission_security import mission_keys
 
 MISSION = """
 extends = "{base}"
@@ -45,7 +47,8 @@ def main(duration_s: float, with_link: bool) -> None:
     air = Air(loop, world, down, up, random, record=Digest())
     if with_link:
         air.schedule(world.passes(0, ns(duration_s)))
-    craft = Spacecraft(mission, loop, world, random, radios={link.name: air.modem})
+    keys = partial(mission_keys, mission)
+    craft = Spacecraft(mission, loop, world, random, radios={link.name: air.modem}, keys=keys)
     craft.boot()
     begin_s = time.process_time()
     craft.run_until(ns(duration_s))

@@ -160,6 +160,23 @@ def test_a_peer_that_is_not_installed() -> None:
         bench_command.measure(bench_command.Bench("x", "libfast", "MB/s", 1.0, prepare))
 
 
+def test_what_cannot_be_measured_fails_and_stops_nothing_else(
+    benches: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fault = "def delays(brief):\n    import libfast\nfrom sim_hw.bench.bench_command import Survey\n"
+    (benches / "bench_delays.py").write_text(f'{fault}BENCHES = (Survey("delays", delays),)\n', encoding="utf-8")
+    assert run("--json") == 1
+    out, err = capsys.readouterr()
+    assert [row["name"] for row in json.loads(out)] == ["quick", "slow"]
+    assert err == "orbitnode bench: delays not measured: libfast is not installed; pip install 'orbitnode[dev]'\n"
+
+
+@pytest.mark.parametrize("kind", ["quiet", "link"])
+def test_the_orbit_that_is_measured_is_flown(kind: str) -> None:
+    words = [sys.executable, bench_command.FOLDER / "orbit.py", "5", kind]
+    assert float(bench_command.output_of(words, GIVE_UP_S)) > 0
+
+
 def test_the_checkout_has_benches() -> None:
     names = [each.name for each in bench_command.find_benches(bench_command.FOLDER)]
     assert len(names) == len(set(names)) >= 7
