@@ -3,14 +3,12 @@
     decode-parquet      packets of 70 octets with a CSV definition of 16 numbers of 32 bit into one Parquet file
     decode-account      the housekeeping of the orbit mission, decoded by its dictionary, into the account alone
 
-Memory is the most that the process held (VmHWM), beside a limit that does not grow with the recording.
+Memory is the most that the process held, beside a limit that does not grow with the recording.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -23,14 +21,16 @@ from flight.core.nanoseconds import NS
 from flight.link.pus import PusTm
 from flight.link.space_packet import SpacePacket
 from flight.mission import MISSIONS, load
-from sim_hw.bench.bench_command import BenchError, Row, Survey, at_least, at_most, shown
+from sim_hw.bench.bench_command import BenchError, Row, Survey, at_least, at_most, output_of, shown
 
 MB = 1_000_000
 OCTETS, BRIEF_OCTETS = 1000 * MB, 128 * MB
 LIMIT_MB = 300.0
+DECODE_S = 300.0
 NUMBERS = 16
 COUNTS = 1 << 14  # of sequence counts: a block of so many packets may be repeated
 TAI_NS = 2_152_000_000 * NS
+PEAK_MEMORY = Path(__file__).with_name("peak_memory.py")
 
 
 def repeated(path: Path, block: bytes, octets: int) -> None:
@@ -68,18 +68,12 @@ def housekeeping_block() -> bytes:
 
 def measured(*arguments: str | Path) -> tuple[float, float, dict[str, object]]:
     """Memory in MB of 10^6 octets, seconds, and the account of `orbitnode decode` with these arguments."""
+    decode = (sys.executable, "-m", "flight.cli", "decode", "--json", *arguments)
     begun_s = time.monotonic()
-    command = [sys.executable, "-m", "flight.cli", "decode", "--json", *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        assert running.stdout is not None and running.stderr is not None
-        said = running.stdout.read()
-        fault = running.stderr.read()
-        _, status, usage = os.wait4(running.pid, 0)
-        running.returncode = os.waitstatus_to_exitcode(status)
-    if running.returncode:
-        raise BenchError(f"orbitnode decode: exit status {running.returncode}: {fault or said}")
+    said, _, octets = output_of((sys.executable, PEAK_MEMORY, *decode), DECODE_S).rstrip().rpartition("\n")
+    took_s = time.monotonic() - begun_s
     account: dict[str, object] = json.loads(said)
-    return usage.ru_maxrss * 1024 / MB, time.monotonic() - begun_s, account
+    return int(octets) / MB, took_s, account
 
 
 def rows_of(name: str, path: Path, *arguments: str | Path) -> list[Row]:

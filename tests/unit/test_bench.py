@@ -171,9 +171,17 @@ def test_what_cannot_be_measured_fails_and_stops_nothing_else(
     assert err == "orbitnode bench: delays not measured: libfast is not installed; pip install 'orbitnode[dev]'\n"
 
 
+def test_peak_memory_is_that_of_the_program_alone() -> None:
+    large = "import subprocess, sys; held = b'x' * 200_000_000; subprocess.run(sys.argv[1:], check=True)"
+    peak_memory = bench_command.FOLDER / "peak_memory.py"
+    words = (sys.executable, "-c", large, sys.executable, str(peak_memory), "true")
+    said = bench_command.output_of(words, GIVE_UP_S)
+    assert 0 < int(said) < 100_000_000
+
+
 @pytest.mark.parametrize("kind", ["quiet", "link"])
 def test_the_orbit_that_is_measured_is_flown(kind: str) -> None:
-    words = [sys.executable, bench_command.FOLDER / "orbit.py", "5", kind]
+    words = (sys.executable, bench_command.FOLDER / "orbit.py", "5", kind)
     assert float(bench_command.output_of(words, GIVE_UP_S)) > 0
 
 
