@@ -85,7 +85,7 @@ fuzz: $(FUZZERS) ## the decoder kernels under libFuzzer (clang); RUNS=10000000 p
 check-aarch64: $(VENV)/.dev $(TABLES) ## the kernels cross-compiled, vectors and properties under qemu-aarch64 (Debian)
 	@tests/aarch64/check $(ARGS)
 
-yamcs: $(VENV)/.dev ## a real Yamcs as the ground of a node in real time, 2 min; skipped with the reason without Java; ARGS="-k files"
+yamcs: $(VENV)/.dev ## a real Yamcs as the ground of a node in real time, 1 min; skipped with the reason without Java; ARGS="-k files"
 	@$(BIN)/python -m tests.yamcs $(ARGS)
 
 curves: $(VENV)/.dev ## measure the error rates of the codes again and draw docs/curves, 10 min; needs libfec

@@ -48,9 +48,12 @@ class SecurityFile:
             raise SetupError(f"{lock} cannot be opened: {reason_of(error)}") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             os.close(self._lock)
             raise SetupError(f"the keys {keys} are in use by another ground: end it first") from None
+        except OSError as error:
+            os.close(self._lock)
+            raise SetupError(f"{lock} cannot be locked: {reason_of(error)}") from None
         self.content: bytes | None = None
         self.fault = ""
         try:

@@ -77,11 +77,14 @@ class Wire:
     def _claim(self) -> None:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             holder = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip()
             raise SetupError(
                 f"{self.link} is served by another emulator (process {holder}); end it or choose another --link"
             ) from None
+        except OSError as error:
+            reason = reason_of(error)
+            raise SetupError(f"{self._lock_path} cannot be locked: {reason}; choose another --link") from None
         if self.link.exists() and not self.link.is_symlink():
             raise SetupError(f"{self.link} exists and is not a link of an emulator; remove it or choose another --link")
         with suppress(OSError):  # a full disk: the process id is for the message above alone, the lock is what counts
