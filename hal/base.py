@@ -139,7 +139,8 @@ class Radio(Protocol):
     def receive(self) -> bytes | None:
         """Return the oldest received unit or stretch of octets, or None if there is none.
 
-        Empty octets mean that something was received which is of no use.
+        Idle sequence, octets 0x55, may stand between units: what one leaves open must not swallow the next. Empty
+        octets mean that something was received which is of no use.
         """
 
     def dropped(self) -> int:

@@ -21,6 +21,11 @@ ground's port accepts datagrams:
 # watched until then. The kernel counts what it has no room for. It hands over the count with the next datagram that it
 # takes (SO_RXQ_OVFL), or, if it is new enough, when it is asked (SO_MEMINFO).
 #
+# A demodulator delivers idle sequence between two units (CCSDS 231.0-B-4, 8), a socket does not: so it is put behind
+# each datagram (IDLE). What a datagram leaves open in the receiver, a unit that was cut or one that somebody never
+# meant to end, would else swallow the start of the next unit, and a few such datagrams per second would keep everybody
+# else out.
+#
 # Anybody may send datagrams, and as many as he likes. So `receive` takes many small ones at a time: what the node does
 # for each call is then done once for all of them. DRAIN_OCTETS and DRAIN_DATAGRAMS bound how long that takes.
 
@@ -45,6 +50,8 @@ RECEIVE_BUFFER_OCTETS = 4_194_304  # asked for; the kernel grants up to net.core
 RETRY_NS = NS
 PROBE_NS = 100_000_000
 DRAIN_OCTETS, DRAIN_DATAGRAMS = 4_096, 64  # taken by one call, the datagram that reaches it included
+# On whatever octet a codeblock begins, one of these eight octets alone is among 15: it is none, nor one bit from one.
+IDLE = b"\x55" * 15
 BUSY_NS = 2_000_000  # until a socket whose buffer is full is tried again
 # How far the pacing may fall behind and catch up: the loop's timers are late by up to some milliseconds.
 SLACK_NS = 50_000_000
@@ -130,7 +137,7 @@ class UdpRadio:
         return self._free_ns
 
     def receive(self) -> bytes | None:
-        """Return the oldest datagrams one behind the other, empty octets for one of no use, None if there is none."""
+        """Return the oldest datagrams, IDLE behind each; empty octets for one of no use, None if there is none."""
         try:
             # One octet more than fits, to tell a datagram that is too long from one that just fits.
             octets, ancillary, _, _ = self._up_socket.recvmsg(UNIT_OCTETS_MAX + 1, _ANCILLARY_OCTETS)
@@ -150,7 +157,7 @@ class UdpRadio:
         return self._drain(octets)
 
     def _drain(self, octets: bytes) -> bytes:
-        """Return these octets, and behind them more datagrams that wait."""
+        """Return these octets, and behind them more datagrams that wait, IDLE behind each."""
         receive, datagrams, size = self._up_socket.recv, [octets], len(octets)
         try:
             while size < DRAIN_OCTETS and len(datagrams) < DRAIN_DATAGRAMS:
@@ -163,7 +170,8 @@ class UdpRadio:
         except OSError as error:
             self.counters.errors += not isinstance(error, BlockingIOError)
         self.counters.received += len(datagrams)
-        return b"".join(datagrams) if len(datagrams) > 1 else datagrams[0]
+        datagrams.append(b"")
+        return IDLE.join(datagrams)
 
     def dropped(self) -> int:
         """Return how many datagrams the kernel had no room for, also if nothing has come since."""

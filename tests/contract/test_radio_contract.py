@@ -51,7 +51,8 @@ def test_it_hears_what_is_sent_to_it(radio: Any) -> None:
     def all_heard() -> bool:
         while (octets := radio.radio.receive()) is not None:
             heard.append(octets)
-        return b"".join(heard) == b"first cltusecond"
+        # Idle sequence may stand between units.
+        return b"".join(heard).replace(b"\x55", b"") == b"first cltusecond"
 
     assert radio.bench.until(lambda: bool(events))
     assert radio.bench.until(all_heard)

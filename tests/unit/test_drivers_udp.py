@@ -5,12 +5,15 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from flight.kernels import ErrorMode
+from flight.link.coding.cltu import CltuReceiver, encode_cltu
 from flight.linux.platform import LinuxPlatform
 from hal.base import HalError
-from hal.udp_radio import DRAIN_DATAGRAMS, DRAIN_OCTETS, TRANSMIT_UNITS, UNIT_OCTETS_MAX, UdpRadio, open_radio
+from hal.udp_radio import DRAIN_DATAGRAMS, DRAIN_OCTETS, IDLE, TRANSMIT_UNITS, UNIT_OCTETS_MAX, UdpRadio, open_radio
 from tests.linux_loop import run_until
 from tests.ports import free_port
 from tests.waiting import GIVE_UP_S
@@ -155,7 +158,7 @@ def test_floods_and_long_datagrams_are_bounded_and_counted(host: LinuxPlatform, 
     radio = udp_radio(f"127.0.0.1:{down}:{up}", host, 1000)
     for octets in (b"", bytes(UNIT_OCTETS_MAX + 1), bytes(UNIT_OCTETS_MAX)):
         ground.sendto(octets, ("127.0.0.1", up))
-    assert [len(octets) for octets in iter(radio.receive, None)] == [0, 0, UNIT_OCTETS_MAX]
+    assert [len(octets) for octets in iter(radio.receive, None)] == [0, 0, UNIT_OCTETS_MAX + len(IDLE)]
     assert radio.counters.unfit == 2 and radio.counters.received == 1
     for unit in (b"", bytes(UNIT_OCTETS_MAX + 1)):
         with pytest.raises(HalError, match="should be 1 to 4104"):
@@ -175,9 +178,32 @@ def test_many_small_datagrams_come_at_once_and_in_order(
     for datagram in sent:
         ground.sendto(datagram, ("127.0.0.1", up))
     heard = list(iter(radio.receive, None))
-    assert b"".join(heard) == b"".join(sent)
-    assert [len(stretch) // octets for stretch in heard] == [at_once] * (150 // at_once) + [150 % at_once]
+    assert b"".join(heard) == b"".join(datagram + IDLE for datagram in sent)
+    assert [len(stretch) // (octets + len(IDLE)) for stretch in heard] == [at_once] * (150 // at_once) + [150 % at_once]
     assert radio.counters.received == 150 and radio.counters.errors == 0
+    radio.close()
+
+
+@pytest.mark.parametrize("mode", ErrorMode)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_no_datagram_swallows_the_next(host: LinuxPlatform, ports: Ports, mode: ErrorMode, at_once: bool) -> None:
+    """A unit that is left open, at every place of a codeblock, with octets that are whole codeblocks on any grid."""
+    ground, down, up = ports
+    radio, receiver = udp_radio(f"127.0.0.1:{down}:{up}", host, 1000), CltuReceiver(mode)
+    frame = bytes(range(40))
+    good, random = encode_cltu(frame), Random(1)
+    opened = [good[:size] for size in range(2, len(good))]
+    opened += [b"\xeb\x90" + size * b"\x00\x15\x00\x00\x00\x00\xeb\x90" for size in range(1, 9)]
+    opened += [b"\xeb\x90" + random.randbytes(random.randrange(20)) for _ in range(200)]
+    for junk in opened:
+        units: list[bytes] = []
+        for datagram in (junk, good):
+            ground.sendto(datagram, ("127.0.0.1", up))
+            if not at_once:
+                units += receiver.feed(radio.receive() or b"")
+        if at_once:
+            units += receiver.feed(radio.receive() or b"")
+        assert units and units[-1][: len(frame)] == frame, junk
     radio.close()
 
 
@@ -195,7 +221,7 @@ def test_what_the_kernel_has_no_room_for_is_counted(host: LinuxPlatform, ports: 
     assert radio.dropped() > 0 and radio.counters.received + radio.dropped() == sent, "also if nothing follows"
     told.clear()
     ground.sendto(b"last", ("127.0.0.1", up))
-    assert run_until(host, lambda: bool(told)) and radio.receive() == b"last"
+    assert run_until(host, lambda: bool(told)) and radio.receive() == b"last" + IDLE
     assert radio.counters.received + radio.dropped() == sent + 1
     assert radio.receive() is None
     radio.close()
