@@ -398,7 +398,7 @@ def _build_security(parts: Parts) -> Iterable[object]:
         parts.mission.links,
         parts.keys,
         generations,
-        random=parts.platform.random,
+        random=parts.platform.unpredictable,
         tai_ns=parts.of(Clock).tai_ns(),
         telemetry=parts.of(Telemetry),
         events=parts.of(Events),

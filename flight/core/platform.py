@@ -101,7 +101,10 @@ class Platform(Host, Protocol):
 
     @property
     def random(self) -> Random:
-        """The only source of randomness, seeded by the run or by the system."""
+        """The source of randomness for all but secrets, seeded by the run or by the system."""
+
+    def unpredictable(self, octets: int) -> bytes:
+        """Return so many octets that nobody can guess, whatever the seed; only in a simulation are they by its seed."""
 
     leap_seconds: LeapSeconds
     """The table that this node goes by, for what is shown as UTC. The time service sets it to a newer one."""

@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="folder that the node stores its data in (default: out/flight/NODE_NAME)")  # fmt: skip
     parser.add_argument("--keys", type=Path, metavar="FILE",
                         help="keys of its links (default: ~/.orbitnode/NODE_NAME.keys)")  # fmt: skip
-    parser.add_argument("--seed", type=int, help="seed of the node's randomness (default: from the system)")
+    parser.add_argument(
+        "--seed", type=int, help="seed of the node's randomness, secrets aside (default: from the system)"
+    )
     parser.add_argument("--log", choices=FORMS, default="console", help="format of the log (default %(default)s)")
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="lowest level shown (default %(default)s)")
 

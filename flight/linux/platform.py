@@ -229,6 +229,10 @@ class LinuxPlatform:
         """The node's randomness, by the seed or by the system's entropy."""
         return self._random
 
+    def unpredictable(self, octets: int) -> bytes:
+        """Return octets of the system's entropy."""
+        return os.urandom(octets)
+
     def complete(self, work: External[T], _duration_s: float) -> Future[T]:
         """Return a future that is done as soon as the reply is there. The duration is for virtual time, and unused."""
         future: Future[T] = Future()

@@ -86,6 +86,7 @@ class SimPlatform:
         self.world = world
         self.storage: DiskSession = disk.boot(loop)
         self.random = random
+        self.unpredictable = random.randbytes  # keys in a simulation protect nothing, and one seed gives one digest
         self.radios = radios or {}
         self.imager = imager
         self.faults = faults or FaultPlan()

@@ -71,6 +71,7 @@ def test_clocks_go_forward_together(bench: Any) -> None:
 
 def test_random_numbers_come_and_note_is_taken(bench: Any) -> None:
     assert 0.0 <= bench.platform.random.random() < 1.0
+    assert [len(bench.platform.unpredictable(octets)) for octets in (0, 1, 40)] == [0, 1, 40]
     bench.platform.note("contract", b"octets")
 
 

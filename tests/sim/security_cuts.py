@@ -160,7 +160,7 @@ class Board:
         self.modem.clear()
         session = run.disk.boot(self.loop)
         self.security = Security(
-            1, LINKS, run.board_keys(), Generations(session, "security"), random=run.random, tai_ns=TAI_NS,
+            1, LINKS, run.board_keys(), Generations(session, "security"), random=run.random.randbytes, tai_ns=TAI_NS,
             telemetry=cast("Telemetry", self), events=self,
         )  # fmt: skip
         security = self.security.link_security

@@ -418,3 +418,12 @@ def test_the_least_lately_opened_file_is_closed(platform: LinuxPlatform) -> None
     assert closed() == names[1:2]
     assert storage.read(names[1]) == b"x"
     assert closed() == names[2:3], "the first was opened later than this one"
+
+
+def test_the_nodes_secrets_do_not_come_from_its_seed(tmp_path: Path) -> None:
+    seen = []
+    for number in range(2):
+        platform = LinuxPlatform(tmp_path / str(number), "unit", seed=7)
+        seen.append((platform.random.randbytes(16), platform.unpredictable(16)))
+        platform.close()
+    assert seen[0][0] == seen[1][0] and seen[0][1] != seen[1][1]

@@ -20,7 +20,6 @@ reply. What the procedures do is in flight/link/security/management.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from random import Random
 
 from flight.contract.app import CommandRefused, EventSink, Sample
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Structure
@@ -117,12 +116,12 @@ class Security(Service):
         keys: Keyring | None,
         record: Generations,
         *,
-        random: Random,
+        random: Callable[[int], bytes],
         tai_ns: int,
         telemetry: Telemetry,
         events: EventSink,
     ) -> None:
-        """Read the record. `tai_ns`: the clock, ns since 1958.
+        """Read the record. `random` returns so many unpredictable octets; `tai_ns`: the clock, ns since 1958.
 
         Raises SetupError if a link is protected and there are no keys, or not all that it needs.
         """
@@ -144,7 +143,7 @@ class Security(Service):
                 )
             self.link_security = security = LinkSecurity(
                 End.NODE, keys, link_plans(links), stored=record.load(), lost=record.found is Presence.LOST,
-                clock_number=clock_number(tai_ns), random=random.randbytes,
+                clock_number=clock_number(tai_ns), random=random,
             )  # fmt: skip
             self._begin(security)
             self._management = Management(security)
@@ -161,10 +160,11 @@ class Security(Service):
         # The first block of numbers is asked for at once, so that the first frame need not wait for it.
         if (content := security.to_store()) is not None:
             self.store(content)
+        faults = "; ".join(fault for fault in (*security.faults, self._record.fault) if fault)
         if security.volatile:
-            self._say_volatile(self._record.fault or "; ".join(security.faults) or "its record is lost")
-        elif security.faults or self._record.fault:
-            self._events.emit("record_damaged", "security", "; ".join([*security.faults, self._record.fault]))
+            self._say_volatile(self._record.fault or faults or "its record is lost")
+        elif faults:
+            self._events.emit("record_damaged", "security", faults)
 
     # The record
 
