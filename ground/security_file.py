@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,8 @@ SUFFIX = ".numbers"
 _MAGIC = b"orbitnode numbers 1\n"
 _CRC_OCTETS = 4
 _OCTETS_MAX = 1 << 20
+SLOW_SHARE, SLOW_S = 0.02, 1.0
+"""Writes that take more of a second than this are too many: whatever else the ground does waits for them."""
 
 
 class SecurityFile:
@@ -56,6 +59,8 @@ class SecurityFile:
             raise SetupError(f"{lock} cannot be locked: {reason_of(error)}") from None
         self.content: bytes | None = None
         self.fault = ""
+        self._since_s = time.monotonic()
+        self._writing_s = 0.0
         try:
             self._read()
         except OSError as error:
@@ -77,6 +82,7 @@ class SecurityFile:
     def save(self, content: bytes) -> None:
         """Make `content` the record; it is durable on return. Raises StorageError, with the former record in place."""
         rough = self._path.with_name(self._path.name + "~")
+        begun_s = time.monotonic()
         raw = _MAGIC + content + zlib.crc32(content).to_bytes(_CRC_OCTETS, "big")
         try:
             with open(os.open(rough, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as stream:
@@ -93,6 +99,15 @@ class SecurityFile:
             with suppress(OSError):
                 rough.unlink(missing_ok=True)
             raise StorageError(f"{self._path} cannot be written: {reason_of(error)}") from None
+        self._writing_s += time.monotonic() - begun_s
+
+    def is_slow(self) -> bool:
+        """Return whether saves took more than SLOW_SHARE of the time, said once in SLOW_S at most."""
+        now_s = time.monotonic()
+        if now_s - self._since_s < SLOW_S:
+            return False
+        share, self._since_s, self._writing_s = self._writing_s / (now_s - self._since_s), now_s, 0.0
+        return share > SLOW_SHARE
 
     def close(self) -> None:
         """Let another ground use the keys."""

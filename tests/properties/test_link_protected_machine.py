@@ -33,9 +33,12 @@ from flight.link.actions import LinkAction, PacketReceived, SendUnit, StoreSecur
 from flight.link.coding.cltu import ERROR_MODES, CltuReceiver, encode_cltu
 from flight.link.pus import PusTc
 from flight.link.security import state
-from flight.link.security.associations import End, LinkPlan
+from flight.link.security.associations import Direction, End, LinkPlan
 from flight.link.security.keyring import simulated_keys
 from flight.link.security.link_security import LinkSecurity
+from flight.link.security.management import Management
+from flight.link.security.numbers import UP_BLOCK
+from flight.link.security.procedures import Pdu, Procedure
 from flight.link.tc.clcw import Clcw
 from flight.link.tc.directives import Directive, DirectiveKind, FopRefusal
 from flight.link.tc.farm import Farm
@@ -529,6 +532,7 @@ class ProtectedLink(CommandMachine):
                 self.end_write(end, well=True)
             self.securities[end].retry()
             self.collect(end)
+        self.recover()
         self.act(self.ground.direct(Directive(DirectiveKind.SET_LIMIT, 3), self.now_ns))
         self.act(self.ground.auto(self.now_ns))
         self.settle()
@@ -538,6 +542,19 @@ class ProtectedLink(CommandMachine):
         self.executed_once_and_in_order()
         assert self.ended == set(range(self.sent)), "each has an end"
         assert self.sent - 1 in self.executed, "the link does not come up again"
+
+    def recover(self) -> None:
+        """End what a damaged record has begun: what `orbitnode keys recover` has the two ends execute."""
+        node, ground = (self.securities[end] for end in (End.NODE, End.GROUND))
+        for spi in [each.spi for each in node.state.associations.values() if each.lost]:
+            number = max(end.state.numbers[spi].last for end in (node, ground)) + UP_BLOCK
+            octets = node.state.associations[spi].suite.number_octets
+            value = spi.to_bytes(2, "big") + number.to_bytes(octets, "big")
+            for end, security in ((End.NODE, node), (End.GROUND, ground)):
+                if end is End.NODE or node.state.associations[spi].direction is Direction.UP:
+                    store = Management(security).execute(Pdu(Procedure.SET_ARSN, value).encode()).store
+                    assert store is not None
+                    self.write(end, store)
 
     def settle(self) -> None:
         for _ in range(600):

@@ -8,11 +8,13 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from flight.core.errors import SetupError, StorageError
 from flight.keys import locked
+from ground import security_file
 from ground.cli.ground import held
 from ground.security_file import SUFFIX, SecurityFile
 from sim_hw.bench.emulate import Wire
@@ -85,6 +87,27 @@ def test_a_name_that_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
         file.save(b"numbers")
     file.close()
     assert victim.read_text() == "kept"
+
+
+def test_writes_that_take_too_much_of_the_time_are_told_once_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s, write_s = [100.0], 0.0
+
+    def slow_fsync(_fd: int) -> None:
+        now_s[0] += write_s / 2  # of file and folder
+
+    monkeypatch.setattr(security_file, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    monkeypatch.setattr(os, "fsync", slow_fsync)
+    file = SecurityFile(tmp_path / "n.keys")
+    for write_s, told in ((0.001, 0), (0.01, 10)):
+        said = 0
+        for _ in range(100):
+            now_s[0] += 0.1 - write_s
+            file.save(b"numbers")
+            said += file.is_slow()
+        assert said == pytest.approx(told, abs=1)
+    file.close()
 
 
 def lock_folder(folder: Path) -> None:

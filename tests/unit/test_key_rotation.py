@@ -17,8 +17,8 @@ from flight.link.security.keyring import (
     delivered_spis,
 )
 from flight.link.security.keys_text import format_keys, parse_keys
-from flight.link.security.procedures import Pdu, Procedure
-from flight.link.security.suites import CMAC_SUITE
+from flight.link.security.procedures import ANSWERED, Pdu, Procedure, ids_value
+from flight.link.security.suites import CMAC_SUITE, GCM_SUITE
 from ground.link.security.key_rotation import (
     DONE,
     Answer,
@@ -79,6 +79,87 @@ def test_the_first_change_is_these_steps() -> None:
         "send over SPI 2", "stop SPI 1", "stop SPI 1 ourselves", "deactivate key 1", "deactivate key 1 ourselves",
         "destroy key 1", "destroy key 1 ourselves", "key 1 is out of use",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("use", WAYS)
+def test_a_key_is_of_one_association_whatever_ids_are_used_again(use: KeyUse) -> None:
+    link = SecuredLink(plans=(LinkPlan("radio", GCM_SUITE, GCM_SUITE), LinkPlan("optical", GCM_SUITE, GCM_SUITE)))
+    for _ in range(5):
+        link.rotate(use)
+        ((key_id, spi),) = link.active(use)
+        for end in End:
+            key = link.ends[end].state.keyring.get(key_id)
+            assert key is not None and key.bound == spi, end
+        for other in (2, 4, 18, 20):
+            rekey = Pdu(Procedure.REKEY_SA, ids_value([other, key_id])).encode()
+            if other != spi:
+                assert link.execute(End.NODE, rekey).refused in ("key used", "association state"), other
+
+
+@pytest.mark.parametrize("record", [True, False], ids=["", "the ground's record is gone"])
+@pytest.mark.parametrize("turns", range(4))
+def test_another_keys_file_at_both_ends_replaces_keys_that_were_changed(turns: int, record: bool) -> None:
+    link = SecuredLink()
+    for _ in range(turns):
+        for use in WAYS:
+            link.rotate(use)
+    link.file = link.board = format_keys(delivered_keys(PLANS, lambda _: os.urandom(32), node="n"))
+    if not record:
+        link.records[End.GROUND] = None
+    link.boot()
+    assert link.works()
+    for use in WAYS * 2:
+        former = fingerprint_of(link, use)
+        link.rotate(use)
+        assert_changed(link, use, former)
+    assert not any(link.ends[end].faults for end in End), "uploads under the former master key are dropped by now"
+
+
+def test_the_newest_keys_file_rules_over_a_record_of_the_ground_that_went_by_an_older_one() -> None:
+    link = SecuredLink()
+    older = link.file
+    for _ in range(2):
+        for use in WAYS:
+            link.rotate(use)
+    newest, link.file = link.file, older
+    link.records[End.GROUND] = None
+    link.boot()
+    assert not link.works()
+    link.file = newest
+    link.boot(clock_number=1 << 30)
+    assert link.works()
+
+
+class Forger(SecuredLink):
+    """Once the new association is started nothing reaches the node, and somebody answers in its place."""
+
+    jams = False
+
+    def exchange(self, pdu: bytes) -> Answer:
+        procedure = Pdu.decode(pdu).procedure
+        if not self.jams:
+            self.jams = procedure is Procedure.START_SA
+            return super().exchange(pdu)
+        return Answer(reply=Pdu(procedure, bytes(46), reply=True).encode() if procedure in ANSWERED else b"")
+
+
+@pytest.mark.parametrize("turns", [0, 2])
+@pytest.mark.parametrize("use", WAYS)
+def test_whoever_forges_replies_cannot_have_the_key_thrown_away_that_the_node_listens_to(
+    use: KeyUse, turns: int
+) -> None:
+    honest = SecuredLink()
+    for _ in range(turns):
+        honest.rotate(use)
+    link = Forger(file=honest.file)
+    link.board, link.records = honest.board, honest.records
+    link.boot()
+    former = fingerprint_of(link, use)
+    with pytest.raises(RotationFailed, match=r"gone back to key"):
+        link.rotate(use)
+    assert fingerprint_of(link, use) == former, "it is in the file, and active"
+    if use is KeyUse.UP:
+        assert link.works()
 
 
 def cuts(use: KeyUse, turn: int) -> Iterator[int]:

@@ -18,7 +18,13 @@ from flight.link.security.link_security import (
     SecurityError,
 )
 from flight.link.security.management import Management
-from flight.link.security.numbers import DOWN_RECEIVE_BLOCK, UP_BLOCK, ReceiveNumbers, SendNumbers
+from flight.link.security.numbers import (
+    DOWN_RECEIVE_BLOCK,
+    DOWN_RECEIVE_BLOCK_MAX,
+    UP_BLOCK,
+    ReceiveNumbers,
+    SendNumbers,
+)
 from flight.link.security.procedures import Pdu, Procedure
 from flight.link.security.record import RETIRED_MAX, Record, StoredAssociation, StoredKey
 from flight.link.security.report import FrameSecurityReport
@@ -154,8 +160,28 @@ def test_a_receiver_of_telemetry_asks_less_often_if_storage_is_slow() -> None:
             numbers.wait(number)  # nothing was stored while frames went on
             numbers.durable(numbers.wanted)
         numbers.spend(number)
-    assert numbers.block > 64 * DOWN_RECEIVE_BLOCK
+    assert numbers.block > 256 * DOWN_RECEIVE_BLOCK
     assert ReceiveNumbers(DOWN_RECEIVE_BLOCK, 1 << 95, numbers.limit).spent == numbers.limit - 1
+
+
+def test_a_ground_that_was_killed_refuses_few_frames() -> None:
+    ground, node = pair()
+    for _ in range(100):
+        ground.boot()  # without the last record of an orderly end
+        refused_bodies = 0
+        while refused_bodies <= 2 * DOWN_RECEIVE_BLOCK:
+            body = node.send()
+            assert body is not None
+            try:
+                ground.take(body)
+                break
+            except SecurityError:
+                refused_bodies += 1
+        assert refused_bodies <= 2 * DOWN_RECEIVE_BLOCK
+    for widened, block in ((1, 8), (20, DOWN_RECEIVE_BLOCK_MAX)):
+        for _ in range(widened):
+            ground.security.widen()
+        assert ground.security.state.numbers[3].block == block
 
 
 def test_a_reboot_uses_no_number_twice_and_takes_none_twice() -> None:
@@ -342,6 +368,81 @@ def test_another_keys_file_begins_with_new_numbers_and_the_same_one_never_does()
     assert refused(node, body) in ("replay", "mac")
 
 
+@pytest.mark.parametrize("times", [1, 3])
+def test_keys_that_come_back_with_their_file_have_lost_their_numbers(times: int) -> None:
+    ground, node = pair()
+    bodies = [ground.send() for _ in range(3)]
+    for body in bodies:
+        assert body is not None
+        node.take(body)
+    first, clock = node.text, 1 << 40
+    for seed in range(times):
+        node.text = keys_of(seed=20 + seed)
+        node.boot(clock_number=clock)
+        node.settle()
+        assert not node.security.volatile
+    node.text = first
+    node.boot(clock_number=clock)
+    assert node.security.volatile, "a recorded frame could come again"
+    assert [refused(node, body or b"") for body in bodies] == ["replay"] * 3
+    up, down = (node.security.state.numbers[spi] for spi in (1, 3))
+    assert up.last >= clock - 1
+    assert down.last >= clock - 1, "with GCM a number used twice gives the key away"
+    node.settle()
+    node.boot(clock_number=clock)
+    assert refused(node, bodies[0] or b"") == "replay"
+
+
+def test_a_record_that_may_be_one_write_behind_takes_nothing_that_was_sent_before() -> None:
+    ground, node = pair()
+    ground.boot(clock_number=1 << 40)  # a start of the ground jumps over more than two blocks
+    body = ground.send()
+    assert body is not None
+    behind = node.kept
+    node.take(body)
+    for clock in (1 << 41, 0):
+        node.kept = behind
+        node.boot(clock_number=clock)
+        node.security.distrust()
+        node.settle()
+        assert node.security.volatile, "whoever owns the commands takes only those that may be repeated"
+        if clock:
+            assert refused(node, body) == "replay"
+            number = (1 << 42).to_bytes(8, "big")
+            done = Management(node.security).execute(Pdu(Procedure.SET_ARSN, b"\x00\x01" + number).encode())
+            node.settle(done.store)
+            assert not node.security.volatile, "the ground has set its numbers"
+
+
+def test_a_limit_beyond_all_numbers_is_the_last_one() -> None:
+    node = SecurityEnd(End.NODE)
+    node.settle(node.security.snapshot())
+    assert node.kept is not None
+    record = Record.decode(node.kept)
+    associations = tuple(replace(each, limit=2**96 - 1) for each in record.associations)
+    node.kept = replace(record, associations=associations).encode()
+    node.boot()
+    management = Management(node.security)
+    for spi, octets in ((1, 8), (2, 8), (3, 12), (4, 12)):
+        reply = management.execute(Pdu(Procedure.READ_ARSN, spi.to_bytes(2, "big")).encode()).reply
+        assert len(reply) == 3 + 2 + octets
+    assert node.security.protect(0, HEADER, b"data") is not None, "over the volatile association"
+
+
+def test_a_skip_where_nothing_was_sent_since_the_last_one_is_none() -> None:
+    ground, _ = pair()
+    stores = 0
+    for _ in range(1000):
+        ground.security.skip(0)
+        stores += ground.security.to_store() is not None
+    assert stores == 1
+    assert ground.security.state.numbers[1].last < 1024
+    ground.settle(ground.security.snapshot())
+    assert ground.send() is not None
+    ground.security.skip(0)
+    assert ground.security.to_store() is not None
+
+
 def test_a_link_that_was_in_clear_for_a_while_keeps_its_numbers() -> None:
     ground, node = pair()
     body = ground.send()
@@ -375,7 +476,7 @@ def test_a_record_that_is_full_to_the_brim_is_taken_and_stored_again() -> None:
         (*associations[5:], *(replace(each, spi=1 + n) for n, each in enumerate(associations[:5]))),
     ):
         node = SecurityEnd(End.NODE)
-        node.kept = Record((1, 2), stored, destroyed, retired, (b"upload",)).encode()
+        node.kept = Record((1, 2), stored, destroyed, retired, (), (b"upload",)).encode()
         node.boot()
         node.settle(node.security.snapshot())
         assert node.security.faults == ("keys that were sent up are not wrapped under the master key of the keys file",)

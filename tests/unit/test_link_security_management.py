@@ -11,6 +11,7 @@ from flight.link.security.associations import End, LinkPlan, SaState
 from flight.link.security.keyring import KeyState
 from flight.link.security.link_security import SecurityError
 from flight.link.security.management import REFUSALS, Management, ProcedureRefused, is_idempotent
+from flight.link.security.numbers import NUMBER_SET_MAX
 from flight.link.security.procedures import (
     ANSWER_OCTETS,
     VERIFICATION,
@@ -281,7 +282,7 @@ def test_numbers_are_set_forwards_only(node: Managed, ground: Managed) -> None:
     assert body is not None and body[:10] == value(A, 5001)
     assert node.take(body) == b"data"
     assert node.refuses(Procedure.SET_ARSN, value(A, 5000)) == "backwards"
-    assert node.refuses(Procedure.SET_ARSN, value(A, 1 << 62)) == "range"
+    assert node.refuses(Procedure.SET_ARSN, value(A, NUMBER_SET_MAX + 1)) == "range"
     assert node.refuses(Procedure.SET_ARSN, value(99, 1)) == "association"
     assert node.refuses(Procedure.SET_ARSN, value(A, 6000)[:-1]) == "pdu"
     assert node.refuses(Procedure.SET_ARSN, b"\x00") == "pdu"

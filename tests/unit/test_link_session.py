@@ -450,6 +450,19 @@ def test_restart_is_no_gap_of_hundreds_of_frames() -> None:
     assert bench.ground.counters.frames_missed == bench.ground.extractor.master_missed == 0
 
 
+def test_restarts_that_come_faster_than_a_node_can_start_are_not_believed() -> None:
+    """Whoever forges frames of two lives in turns must not have the ground begin again with each of them."""
+    bench, former = Bench().up_and_running(), FlightLink(CONFIG)
+    for _ in range(120):
+        former.next_unit()
+    units = [unit_of(former), unit_of(FlightLink(CONFIG))]
+    for number in range(4000):
+        bench.now_ns += NS // 1000
+        bench.do(bench.ground.on_downlink(units[number % 2], bench.now_ns))
+    assert 1 < bench.ground.counters.restarts <= 5
+    assert len(of_kind(bench, Restarted)) == bench.ground.counters.restarts
+
+
 def test_lost_frames_are_a_gap_and_no_restart() -> None:
     bench = Bench().up_and_running()
     for number in range(600):

@@ -29,6 +29,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
+from string import hexdigits
 from typing import Any
 
 from flight.core.config import suggestion
@@ -225,6 +226,9 @@ class _Reading:
         name = self._table.get("node")
         if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
             self._fault(("node",), "should be the node's name in quotes: letters, digits, - and _")
+            return ""
+        if len(name) == 2 * KEY_OCTETS and set(name) <= set(hexdigits):
+            self._fault(("node",), "looks like a key, should be the node's name")  # which messages will show
             return ""
         if len(name.encode("utf-8", "surrogatepass")) > NODE_NAME_OCTETS_MAX:
             self._fault(("node",), f"should have {NODE_NAME_OCTETS_MAX} octets at most")

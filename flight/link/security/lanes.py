@@ -43,7 +43,7 @@ def _refusal_of(association: Association) -> tuple[str, str]:
 class LinkEnd:
     """The lanes of one link at this end: `spare` is that of the volatile association."""
 
-    __slots__ = ("alarm", "last", "overhead", "receiving", "sending", "skipped_at", "skips", "spare")
+    __slots__ = ("alarm", "last", "overhead", "receiving", "sending", "skips", "spare")
 
     def __init__(self, received: Suite | None) -> None:
         self.overhead = received.overhead_octets if received else 0
@@ -53,7 +53,6 @@ class LinkEnd:
         self.alarm = False
         self.last = ("", 0, 0)  # of the last frame: reason of its refusal, SPI, number
         self.skips = 0
-        self.skipped_at = 0
 
     def report(self) -> FrameSecurityReport:
         """Return the report on what came over the link."""
@@ -86,7 +85,7 @@ class Lanes:
         for association in state.associations.values():
             lane = self.by_spi[association.spi] = Lane(association, state.numbers.get(association.spi), None)
             usable = state.usable(association)
-            key = state.keyring.get(association.key_id)
+            key = state.key_of(association)
             if usable and key is not None:
                 name = (key.fingerprint, association.suite.name)
                 lane.keyed = keyed[name] = self._keyed.get(name) or association.suite.keyed(key.octets)

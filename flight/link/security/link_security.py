@@ -56,10 +56,6 @@ IN_FLIGHT_MAX = 8
 """Writes whose end was not reported yet; `to_store` gives no more until one is."""
 
 
-BLOCKS_OF_A_WRITE = 2
-"""A write moves a limit by two blocks at most, if numbers come one after the other."""
-
-
 class SecurityError(DecodeError):
     """Raised for a frame that is refused; `reason` is one of REASONS."""
 
@@ -377,16 +373,14 @@ class LinkSecurity:
     # After the other end's reboot.
 
     def skip(self, link: int) -> None:
-        """Go beyond whatever the receiver's stored limit can be, on every association of this link that sends."""
+        """Go beyond whatever the receiver's stored limit can be, on every association of this link that sends.
+
+        Where nothing was sent since the last skip, that is so already.
+        """
         self.counters.skips += 1
-        for association in self.state.of_link(link, self._lanes.out):
-            numbers = self.state.numbers.get(association.spi)
-            if isinstance(numbers, SendNumbers):
-                numbers.skip()
-        self._due = True
-        lane = self._links[link].sending
-        if lane and lane.send:
-            self._links[link].skipped_at = lane.send.next
+        sends = [self.state.numbers.get(each.spi) for each in self.state.of_link(link, self._lanes.out)]
+        skipped = [numbers.skip() for numbers in sends if isinstance(numbers, SendNumbers)]
+        self._due = self._due or any(skipped)
 
     def advance(self, spi: int, number: int) -> None:
         """Go on sending over an association with `number`, if that is ahead: to get beyond what the receiver lost."""
@@ -395,13 +389,17 @@ class LinkSecurity:
         numbers.advance(number)
         self._due = True
 
-    def distrust(self) -> None:
-        """Count further numbers as used: the record may be the last but one, and what was written last is gone."""
+    def widen(self) -> None:
+        """Have the ground store half as often what it receives: its storage is too slow for the frames that come."""
+        assert self.end is End.GROUND, "the block of the way up is the same at both ends"
         for numbers in self.state.numbers.values():
-            if isinstance(numbers, SendNumbers):
-                numbers.advance(numbers.next + BLOCKS_OF_A_WRITE * numbers.block)
-            elif isinstance(numbers, ReceiveNumbers):
-                numbers.advance(numbers.spent + BLOCKS_OF_A_WRITE * numbers.block)
+            if isinstance(numbers, ReceiveNumbers):
+                numbers.widen()
+
+    def distrust(self) -> None:
+        """Take it that the record is the last but one, and what was written last is gone: numbers may be lost."""
+        self.state.distrust()
+        self.refresh()
         self._due = True
 
     def begin_contact(self, link: int) -> None:
@@ -417,7 +415,7 @@ class LinkSecurity:
         lane = end.sending
         if not report.bad_number or lane is None or lane.send is None or report.spi != lane.spi:
             return False
-        if lane.send.next <= end.skipped_at or end.skips >= SKIPS_PER_CONTACT:
+        if lane.send.skipped or end.skips >= SKIPS_PER_CONTACT:
             self.counters.skips_refused += 1
             return False
         end.skips += 1

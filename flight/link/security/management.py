@@ -38,7 +38,7 @@ from flight.link.actions import StoreSecurity
 from flight.link.security.associations import Association, Direction, End, SaRole, SaState
 from flight.link.security.keyring import KEYS_MAX, MASTER_KEY_ID, Key, KeyState
 from flight.link.security.link_security import Busy, LinkSecurity
-from flight.link.security.numbers import ReceiveNumbers, SendNumbers
+from flight.link.security.numbers import NUMBER_SET_MAX, SendNumbers
 from flight.link.security.procedures import (
     ANSWERED,
     IDEMPOTENT,
@@ -59,6 +59,9 @@ from flight.link.security.record import UPLOADS_MAX
 from flight.link.security.self_test import self_test
 from flight.link.security.state import SecurityState, Upload
 from flight.link.security.suites import IV_OCTETS, MacError
+
+NUMBER_STEP_MAX = 1 << 20
+"""How far a number may be set ahead wherever it is: more than `skip` and a block go."""
 
 REFUSALS: tuple[str, ...] = (
     "pdu", "key", "key state", "key used", "keys full", "mac", "association", "association state", "backwards", "range",
@@ -177,6 +180,8 @@ class Management:
             raise _AlreadySo
         for key in uploaded:
             self._take(state, key)
+        # Those of a keys file of before, under another master key, can go: whoever commands has the file of now.
+        state.uploads = [upload for upload in state.uploads if upload.fingerprints]
         if len(state.uploads) >= UPLOADS_MAX:
             raise ProcedureRefused("keys full", f"{UPLOADS_MAX} uploads are kept; destroy keys first")
         state.uploads.append(Upload(value, frozenset(key.fingerprint for key in uploaded)))
@@ -257,9 +262,9 @@ class Management:
         with _well_formed():
             spi, key_id = fields(value, 2, 2)
         association = _association(state, spi)
-        if association.state is not SaState.UNKEYED and association.key_id == key_id:
-            raise _AlreadySo
         key = _session_key(state, key_id)
+        if association.state is not SaState.UNKEYED and key is state.key_of(association):
+            raise _AlreadySo
         if association.state is SaState.OPERATIONAL and association.role is not SaRole.VOLATILE:
             raise ProcedureRefused("association state", f"SPI {spi} is operational; stop it first")
         _want_active(key)
@@ -279,9 +284,9 @@ class Management:
         association = _association(state, spi)
         if association.state is SaState.OPERATIONAL:
             raise _AlreadySo
-        key = state.keyring.get(association.key_id)
+        key = state.key_of(association)
         if association.state is not SaState.KEYED or key is None:
-            raise ProcedureRefused("association state", f"SPI {spi} is unkeyed; rekey it first")
+            raise ProcedureRefused("association state", f"SPI {spi} has no key; rekey it first")
         _want_active(key)
         started = 1 + max(other.started for other in state.associations.values())
         state.proven.discard(spi)
@@ -321,15 +326,13 @@ class Management:
             raise ProcedureRefused("association", f"SPI {spi} has random numbers, there is none to set")
         if number < numbers.last:
             raise ProcedureRefused("backwards", f"SPI {spi}: {number} is below {numbers.last}, numbers only rise")
-        if number >= numbers.end // 2:
-            # What is left then must last for as long as anybody flies; a slip of the pen must not use it up.
-            raise ProcedureRefused("range", f"SPI {spi}: {number} is too far ahead, most is {numbers.end // 2 - 1}")
+        most = max(NUMBER_SET_MAX, numbers.last + NUMBER_STEP_MAX)
+        if number > most:
+            # Beyond what clocks stand for, nobody would find the number again; a slip of the pen must not lead there.
+            raise ProcedureRefused("range", f"SPI {spi}: {number} is too far ahead, most is {most}")
         if number == numbers.last and not association.lost:
             raise _AlreadySo
-        if isinstance(numbers, SendNumbers):
-            numbers.advance(number + 1)
-        elif isinstance(numbers, ReceiveNumbers):
-            numbers.advance(number)
+        numbers.advance(number + 1 if isinstance(numbers, SendNumbers) else number)
         state.associations[spi] = replace(association, lost=False)
 
     def _read_number(self, value: bytes) -> bytes:

@@ -19,8 +19,9 @@ Numbers rise from 1. A limit is a number that is on storage, and all that is bel
 # `wanted` is the limit that should be on storage, `limit` the one that is. Between them stands a write whose end is
 # reported to `durable`. A write that failed may still be on the medium: then more is lost, never less.
 #
-# A receiver of telemetry has no such way back: the sender does not hear of its reboot. So it begins with a small block,
-# and doubles it whenever a frame must wait although frames had been taken before: then storage is slower than frames.
+# A receiver of telemetry has no such way back: the sender does not hear of its reboot, and what it refuses after one is
+# lost. At one frame in five seconds ten frames are a minute. So it begins with a small block, and doubles it whenever
+# storage is too slow for that: if a frame must wait although frames had been taken before, and by `widen`.
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ UP_BLOCK = 256
 """Both ends of an uplink: a store per 256 commands, and at most 512 numbers jumped over by a reboot."""
 DOWN_SEND_BLOCK = 65536
 """The node sends more telemetry frames in a minute than commands come in a day."""
-DOWN_RECEIVE_BLOCK, DOWN_RECEIVE_BLOCK_MAX = 64, 65536
+DOWN_RECEIVE_BLOCK, DOWN_RECEIVE_BLOCK_MAX = 4, 65536
 """After a crash the ground refuses up to two blocks of frames that it may have taken before."""
 
 
@@ -40,9 +41,17 @@ CLOCK_HZ = 65_536
 """How fast the number that the clock stands for rises: more than frames in a second."""
 
 
+NUMBER_SET_MAX = 1 << 49
+"""What the clock stands for in 2230. No command sets a number far beyond it, so that a clock leads beyond every one."""
+
+
 def clock_number(tai_ns: int) -> int:
     """Return the number that a time stands for, TAI in ns since 1958: above all that were used before that time."""
     return tai_ns * CLOCK_HZ // NS
+
+
+BLOCKS_OF_A_WRITE = 2
+"""A write moves a limit by two blocks at most, if numbers come one after the other."""
 
 
 class Numbers(ABC):
@@ -72,6 +81,10 @@ class Numbers(ABC):
             self.early = wanted - self.block // 2
             self.due = True
 
+    @abstractmethod
+    def advance(self, number: int) -> None:
+        """Count all below `number`, and for a receiver `number` as well, as used; numbers never go back."""
+
     def durable(self, limit: int) -> None:
         """Take note that `limit` is on storage."""
         self.limit = max(self.limit, limit)
@@ -80,11 +93,12 @@ class Numbers(ABC):
 class SendNumbers(Numbers):
     """The sender's numbers: `next` is the one that the next frame gets."""
 
-    __slots__ = ("next",)
+    __slots__ = ("next", "skipped")
 
     def __init__(self, block: int, end: int, limit: int = 0) -> None:
         super().__init__(block, end, limit)
-        self.next = max(limit, 1)
+        self.next = max(self.limit, 1)
+        self.skipped = False  # and nothing was used since
 
     @property
     def exhausted(self) -> bool:
@@ -98,13 +112,18 @@ class SendNumbers(Numbers):
             self.ask(number)
             return None
         self.next = number + 1
+        self.skipped = False
         if number >= self.early:
             self.ask(number)
         return number
 
-    def skip(self) -> None:
-        """Go beyond whatever limit a receiver can have stored."""
+    def skip(self) -> bool:
+        """Go beyond whatever limit a receiver can have stored; return False if that is where it is already."""
+        if self.skipped:
+            return False
         self.advance((self.next // self.block + 2) * self.block)
+        self.skipped = True
+        return True
 
     def advance(self, number: int) -> None:
         """Go on with `number` if it is ahead; numbers never go back."""
@@ -125,17 +144,22 @@ class ReceiveNumbers(Numbers):
 
     def __init__(self, block: int, end: int, limit: int = 0, block_max: int = 0) -> None:
         super().__init__(block, end, limit)
-        self.spent = max(limit - 1, 0)
+        self.spent = max(self.limit - 1, 0)
         self._block_max = block_max or block
         self._count = 0
 
     def wait(self, number: int) -> None:
         """Ask for the store that `number`, which is not below the limit, must wait for."""
         # Only frames that came after others can show that the block is too small; a first one always waits.
-        if self._count > self.block // 2 and number < self.limit + self.block and self.block < self._block_max:
+        if self._count > self.block // 2 and number < self.limit + self.block:
+            self.widen()
+        self.ask(number)
+
+    def widen(self) -> None:
+        """Ask for a store half as often from now on, if that is allowed."""
+        if self.block < self._block_max:
             self.block *= 2
             self._count = 0
-        self.ask(number)
 
     def spend(self, number: int) -> None:
         """Count `number`, which is above all that were taken, and all below it as taken."""

@@ -6,7 +6,8 @@ Big-endian; version and checksum of the whole stand around it (`Generations`, AD
     count 1, then per link: SPI 2 that carries up, 0 if none was chosen
     count 1, then per association: SPI 2, state 1, key id 2, procedure 1, flags 1, started 4, limit 12
     count 1, then per key: id 2, state 1, SPI 2 that it was given to, fingerprint 8
-    count 1, then per fingerprint of a key that another one replaced: 8
+    count 2, then per fingerprint of a key that was destroyed and replaced: 8
+    count 2, then per key that no keys file has any more: fingerprint 8, SPI 2 that it was given to
     count 1, then per upload: length 2, octets as they came
 """
 
@@ -28,12 +29,14 @@ LIMIT_OCTETS = 12
 COUNT_MAX = 255
 UPLOADS_MAX = KEYS_MAX
 UPLOAD_OCTETS_MAX = 512
-RETIRED_MAX = 128
+RETIRED_MAX = 512
+ABSENT_MAX = 512
 STARTED_MAX = 1 << 31
 """More starts than a mission commands; room is left above for those that come."""
 _PROVEN, _LOST = 1, 2
 _ASSOCIATION = struct.Struct(f">HBHBBI{LIMIT_OCTETS}s")
 _KEY = struct.Struct(f">HBH{FINGERPRINT_OCTETS}s")
+_ABSENT = struct.Struct(f">{FINGERPRINT_OCTETS}sH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Record:
     associations: tuple[StoredAssociation, ...]
     keys: tuple[StoredKey, ...]
     retired: tuple[bytes, ...]
+    absent: tuple[tuple[bytes, int], ...]
     uploads: tuple[bytes, ...]
 
     def encode(self) -> bytes:
@@ -84,8 +88,10 @@ class Record:
         ]  # fmt: skip
         parts.append(bytes((len(self.keys),)))
         parts += [_KEY.pack(key.key_id, key.state.value, key.bound, key.fingerprint) for key in self.keys]
-        parts.append(bytes((len(self.retired),)))
+        parts.append(len(self.retired).to_bytes(2, "big"))
         parts += self.retired
+        parts.append(len(self.absent).to_bytes(2, "big"))
+        parts += [_ABSENT.pack(fingerprint, spi) for fingerprint, spi in self.absent]
         parts.append(bytes((len(self.uploads),)))
         parts += [len(upload).to_bytes(2, "big") + upload for upload in self.uploads]
         return b"".join(parts)
@@ -99,7 +105,8 @@ class Record:
         chosen = tuple(reader.number(2) for _ in range(reader.number(1)))
         associations = tuple(_association(reader) for _ in range(reader.number(1)))
         keys = tuple(_key(reader) for _ in range(reader.count("keys", KEYS_MAX)))
-        retired = tuple(reader.take(FINGERPRINT_OCTETS) for _ in range(reader.count("replaced keys", RETIRED_MAX)))
+        retired = tuple(reader.take(FINGERPRINT_OCTETS) for _ in range(reader.count("replaced keys", RETIRED_MAX, 2)))
+        absent = tuple(_absent(reader) for _ in range(reader.count("absent keys", ABSENT_MAX, 2)))
         uploads = tuple(
             reader.take(reader.count("octets of an upload", UPLOAD_OCTETS_MAX, 2))
             for _ in range(reader.count("uploads", UPLOADS_MAX))
@@ -108,7 +115,7 @@ class Record:
         for what, ids in (("SPI", [each.spi for each in associations]), ("key", [each.key_id for each in keys])):
             if len(set(ids)) < len(ids):
                 raise DecodeError(f"security record: the same {what} twice")
-        return cls(chosen, associations, keys, retired, uploads)
+        return cls(chosen, associations, keys, retired, absent, uploads)
 
 
 class _Reader:
@@ -155,3 +162,8 @@ def _key(reader: _Reader) -> StoredKey:
     if state > KeyState.DESTROYED.value:
         raise DecodeError(f"security record: key {key_id} has state {state}, which means nothing")
     return StoredKey(key_id, KeyState(state), bound, fingerprint)
+
+
+def _absent(reader: _Reader) -> tuple[bytes, int]:
+    fingerprint, spi = _ABSENT.unpack(reader.take(_ABSENT.size))
+    return fingerprint, spi

@@ -7,9 +7,12 @@
 #                     and after changes of key by which state each of its keys is in
 #     numbers         from the record's limits
 #
-# A key is known by its fingerprint, not by its id: keys files may be exchanged while a record stays. A key that the
-# record does not know is new, so its numbers begin at 1. A key that the record knows, and whose numbers it does not
-# have, has lost numbers; so have all if the record itself is lost. What lost numbers mean:
+# A key is known by its fingerprint, not by its id: keys files may be exchanged while a record stays, and the id of a
+# key that was destroyed is free for another one. So the key of an association is the one that was given to it
+# (`bound`), and never just the one that has its key id. A key that the record does not know is new: its numbers begin
+# at 1, and the association that the file has it for goes by it. A key that the record knows, and whose numbers it does
+# not have, has lost numbers; so has one that was absent and comes back with its file, so have all if the record itself
+# is lost, and those of the node if its record may be one write behind. What lost numbers mean:
 #
 #     node sends        nothing over this association, the volatile one serves: a number used twice would cost the key
 #     node receives     what is above the clock's number, and says `volatile`: what came before may come again, so that
@@ -43,6 +46,7 @@ from flight.link.security.associations import (
 )
 from flight.link.security.keyring import KEYS_MAX, MASTER_KEY_ID, Key, Keyring, KeyState
 from flight.link.security.numbers import (
+    BLOCKS_OF_A_WRITE,
     DOWN_RECEIVE_BLOCK,
     DOWN_RECEIVE_BLOCK_MAX,
     DOWN_SEND_BLOCK,
@@ -52,7 +56,15 @@ from flight.link.security.numbers import (
     SendNumbers,
 )
 from flight.link.security.procedures import Procedure, unwrap_keys
-from flight.link.security.record import COUNT_MAX, RETIRED_MAX, STARTED_MAX, Record, StoredAssociation, StoredKey
+from flight.link.security.record import (
+    ABSENT_MAX,
+    COUNT_MAX,
+    RETIRED_MAX,
+    STARTED_MAX,
+    Record,
+    StoredAssociation,
+    StoredKey,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +111,10 @@ class SecurityState:
         self.associations: dict[int, Association] = {}
         self.numbers: dict[int, Numbers] = {}
         self.retired: list[bytes] = []
+        self.absent: dict[bytes, int] = {}  # fingerprints of keys that no file has any more, and whose they were
         self.uploads: list[Upload] = []
         self._delivered = frozenset(key.fingerprint for key in keyring)
+        self._fresh: set[int] = set()  # ids of keys in the file that the record does not know
         self._foreign: list[StoredAssociation] = []
         self._clock_number = clock_number
         if record:
@@ -110,24 +124,16 @@ class SecurityState:
             for association in plan_associations(links):
                 self._deliver(association, lost)
             if lost:
-                self._choose_newest()
+                for link in range(len(links)):
+                    self._choose_newest(link)
         self._report_keyless()
 
     # Boot.
 
     def _load_keys(self, delivered: Keyring, record: Record) -> None:
-        master = delivered.get(MASTER_KEY_ID)
         available = {key.fingerprint: key for key in delivered}
-        for value in record.uploads:
-            try:
-                bare = unwrap_keys(master.octets, value) if master else []
-            except DecodeError:
-                bare = []
-            if not bare:
-                self.faults.append("keys that were sent up are not wrapped under the master key of the keys file")
-            keys = [Key(key_id, KeyState.PRE_ACTIVATION, octets) for key_id, octets in bare]
-            self.uploads.append(Upload(value, frozenset(key.fingerprint for key in keys)))
-            available.update((key.fingerprint, key) for key in keys)
+        available.update((key.fingerprint, key) for key in self._unwrap(delivered.get(MASTER_KEY_ID), record))
+        self.retired, self.absent = list(record.retired), dict(record.absent)
         loaded: dict[int, Key] = {}
         for stored in record.keys:
             key = available.get(stored.fingerprint)
@@ -140,32 +146,59 @@ class SecurityState:
                 loaded[stored.key_id] = key
             else:
                 self.faults.append(f"key {stored.key_id} of the record is not in the keys file")
+                self.absent[stored.fingerprint] = stored.bound
         known = {stored.fingerprint for stored in record.keys} | set(record.retired)
-        self.retired = list(record.retired)
         for key in delivered:
-            if key.fingerprint in known or key.key_id in loaded:
-                continue
-            if len(loaded) >= KEYS_MAX:
-                # A key that was destroyed gives its place, and is remembered all the same.
-                gone = next((each for each in loaded.values() if each.state is KeyState.DESTROYED), None)
-                if gone is None:
-                    self.faults.append(f"no room for key {key.key_id} of the keys file, most are {KEYS_MAX}")
-                    continue
-                del loaded[gone.key_id]
-                self.retire(gone.fingerprint)
-            loaded[key.key_id] = key
+            if key.fingerprint not in known:
+                self._add(key, loaded)
+        for fingerprint in list(self.absent)[:-ABSENT_MAX]:
+            del self.absent[fingerprint]
         self.keyring = Keyring(loaded.values(), delivered.simulated)
 
+    def _unwrap(self, master: Key | None, record: Record) -> Iterator[Key]:
+        """Yield the keys that were sent up."""
+        strange = 0
+        for value in record.uploads:
+            try:
+                bare = unwrap_keys(master.octets, value) if master else []
+            except DecodeError:
+                bare = []
+            strange += not bare
+            keys = [Key(key_id, KeyState.PRE_ACTIVATION, octets) for key_id, octets in bare]
+            self.uploads.append(Upload(value, frozenset(key.fingerprint for key in keys)))
+            yield from keys
+        if strange:
+            # Kept until the first upload under this master key: the keys file of before may come back.
+            self.faults.append("keys that were sent up are not wrapped under the master key of the keys file")
+
+    def _add(self, key: Key, loaded: dict[int, Key]) -> None:
+        """Take a key of the keys file that the record does not have, if there is a place for it."""
+        holder = loaded.get(key.key_id)
+        if holder is None and len(loaded) >= KEYS_MAX:
+            holder = next((each for each in loaded.values() if each.state is KeyState.DESTROYED), None)
+            if holder is None:
+                self.faults.append(f"no room for key {key.key_id} of the keys file, most are {KEYS_MAX}")
+                return
+        if holder is not None:
+            if holder.state is not KeyState.DESTROYED:
+                self.faults.append(f"key {key.key_id} of the keys file has the id of a key that was sent up")
+                return
+            # A key that was destroyed gives its place, and is remembered all the same.
+            del loaded[holder.key_id]
+            self.retire(holder.fingerprint)
+        if key.fingerprint in self.absent:
+            key.bound = self.absent.pop(key.fingerprint)  # it comes back, without its numbers
+        loaded[key.key_id] = key
+        self._fresh.add(key.key_id)
+
     def _load_associations(self, record: Record) -> None:
-        stored_keys = {key.key_id: key for key in record.keys}
         by_spi = {stored.spi: stored for stored in record.associations}
+        replaced: set[int] = set()
         for planned in plan_associations(self.links):
             stored = by_spi.pop(planned.spi, None)
-            key = self.keyring.get(stored.key_id) if stored else None
-            stored_key = stored_keys.get(stored.key_id) if stored else None
-            has_key = key and stored_key and key.fingerprint == stored_key.fingerprint
-            if stored is None or (stored.state is not SaState.UNKEYED and not has_key):
+            if stored is None or self._is_as_delivered(planned, stored):
                 self._deliver(planned, False)
+                replaced.add(planned.link)
                 continue
             # The ground's loss ends as soon as it has a clock.
             mended = stored.lost and self.end is End.GROUND and self._clock_number > 0
@@ -181,6 +214,20 @@ class SecurityState:
         self._foreign = list(by_spi.values())[: COUNT_MAX - len(self.associations)]
         ours = [spi if spi in self.associations else 0 for spi in record.chosen[: len(self.links)]]
         self.chosen[: len(ours)] = ours
+        for link in replaced:
+            self._choose_newest(link)
+
+    def _is_as_delivered(self, planned: Association, stored: StoredAssociation) -> bool:
+        """Return whether an association is as the keys file has it, whatever the record says of it.
+
+        So it is if its key is gone, and if the newest key that the file has for it is one that the record does not
+        know: then the file was exchanged.
+        """
+        key = self.keyring.get(stored.key_id)
+        if stored.state is not SaState.UNKEYED and (key is None or key.bound != stored.spi):
+            return True
+        in_file = self._file_key(planned, False)
+        return in_file is not None and in_file.key_id in self._fresh
 
     def _deliver(self, planned: Association, lost: bool) -> None:
         """Take an association as the keys file has it; `lost` if there were numbers and they are gone."""
@@ -229,13 +276,12 @@ class SecurityState:
     def _usable(self) -> Iterator[Association]:
         return (association for association in self.associations.values() if self.usable(association))
 
-    def _choose_newest(self) -> None:
-        """Send over the associations that the keys file has the newest keys for: a change of key goes that way."""
-        for link in range(len(self.links)):
-            up = [each for each in self._usable() if each.link == link and each.direction is Direction.UP]
-            keys = [(key, each.spi) for each in up if (key := self.keyring.get(each.key_id))]
-            if keys:
-                self.chosen[link] = max(keys, key=lambda pair: _age(pair[0]))[1]
+    def _choose_newest(self, link: int) -> None:
+        """Send over the association that the keys file has the newest key for: a change of key goes that way."""
+        up = [each for each in self._usable() if each.link == link and each.direction is Direction.UP]
+        keys = [(key, each.spi) for each in up if (key := self.key_of(each))]
+        if keys:
+            self.chosen[link] = max(keys, key=lambda pair: _age(pair[0]))[1]
 
     # Changes.
 
@@ -258,8 +304,20 @@ class SecurityState:
         else:
             self.numbers[spi] = ReceiveNumbers(DOWN_RECEIVE_BLOCK, end, limit, DOWN_RECEIVE_BLOCK_MAX)
 
+    def distrust(self) -> None:
+        """Count further numbers as used: the record may be the last but one, and what was written last is gone.
+
+        A write moves a limit by two blocks at most if numbers come one after the other, but they jump as well: at each
+        start of the ground, and by "set ARSN". What the clock stands for is above all of them.
+        """
+        for spi, numbers in self.numbers.items():
+            further = numbers.last + BLOCKS_OF_A_WRITE * numbers.block
+            numbers.advance(max(further, self._clock_number))
+            if self.end is End.NODE and (isinstance(numbers, ReceiveNumbers) or not self._clock_number):
+                self.associations[spi] = replace(self.associations[spi], lost=True)
+
     def retire(self, fingerprint: bytes) -> None:
-        """Remember a key whose id gets another one. Those of the keys file are never forgotten."""
+        """Remember a key whose id gets another one, RETIRED_MAX of them. Those of the keys file are never forgotten."""
         self.retired.append(fingerprint)
         if len(self.retired) > RETIRED_MAX:
             oldest = next((each for each in self.retired if each not in self._delivered), None)
@@ -268,7 +326,7 @@ class SecurityState:
 
     def knows(self, fingerprint: bytes) -> Key | None:
         """Return the key with this fingerprint, or None; of a replaced key what is left of it."""
-        if fingerprint in self.retired:
+        if fingerprint in self.retired or fingerprint in self.absent:
             return Key.destroyed(MASTER_KEY_ID, fingerprint, 0)
         return next((key for key in self.keyring if key.fingerprint == fingerprint), None)
 
@@ -292,9 +350,14 @@ class SecurityState:
 
     # What follows from the state.
 
+    def key_of(self, association: Association) -> Key | None:
+        """Return the key that was given to an association, None if it has none or another key has got its id since."""
+        key = self.keyring.get(association.key_id)
+        return key if key is not None and key.bound == association.spi else None
+
     def usable(self, association: Association) -> bool:
         """Return whether frames may go over an association: operational, and its key active."""
-        key = self.keyring.get(association.key_id)
+        key = self.key_of(association)
         return association.state is SaState.OPERATIONAL and key is not None and key.state is KeyState.ACTIVE
 
     def of_link(self, link: int, direction: Direction) -> Iterator[Association]:
@@ -317,7 +380,7 @@ class SecurityState:
         keys = [StoredKey(key.key_id, key.state, key.bound, key.fingerprint) for key in self.keyring]
         return Record(
             tuple(self.chosen), (*associations, *self._foreign), tuple(keys), tuple(self.retired),
-            tuple(upload.value for upload in self.uploads),
+            tuple(self.absent.items()), tuple(upload.value for upload in self.uploads),
         )  # fmt: skip
 
     def _limit_of(self, spi: int, exact: bool) -> int:

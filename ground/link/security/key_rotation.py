@@ -18,7 +18,7 @@
 #   node: give K to the idle association
 #   node: start it                        down: the node sends by K from here on
 #   up: send over it
-#   node: ping                            the proof: the answer came by the new key, or to a question under it
+#   node: verify K                        the proof: to answer takes K, and the question went, or the answer came, by it
 #   file: K is active                     from here on there is no way back
 #   node: stop C's association, deactivate C, destroy it; own end: the same
 #   file: C is deactivated                it stays if it was delivered, since the board's file has it too; else it goes
@@ -29,7 +29,8 @@
 #
 # The node refuses to stop the last association that took a command, and the ground stops C only after the proof. So
 # whatever fails, one association is left over which the node can be commanded. If the proof fails, the ground goes back
-# to C and says so.
+# to C and says so. On a way down in clear whoever can forge telemetry can forge every reply but that proof, and so have
+# the ground believe that C is destroyed when it is not; he cannot have it throw away a key by which the node listens.
 #
 # A node may refuse K for what it remembers, after a file came back from a backup: the id is in use, or the key was
 # used. Then K is given up and another one is made, KEYS_MAX_TRIED times at most.
@@ -131,6 +132,10 @@ class _Silent(OrbitnodeError):
     pass
 
 
+class _Unproved(OrbitnodeError):
+    pass
+
+
 class KeyRotation:
     """One change of key: of the direction `use`, UP or DOWN, of the mission's link `link`, counted from 0.
 
@@ -173,6 +178,8 @@ class KeyRotation:
             raise RotationFailed(f"{error}: no answer came; run it again, it goes on from there") from None
         except _Refused as error:
             raise RotationFailed(f"{error}; nothing that carries was changed") from None
+        except _Unproved as error:
+            raise RotationFailed(f"{error}; the former one carries") from None
 
     # The new key.
 
@@ -236,7 +243,7 @@ class KeyRotation:
         upload, activate = self._upload(key), Pdu(Procedure.KEY_ACTIVATION, number)
         yield from self._node(upload, f"upload {name}")
         yield from self._node(activate, f"activate {name}")
-        yield from self._verify(key)
+        yield from self._verify(key, f"verify {name}")
         yield from self._own(upload, f"take {name} ourselves")
         yield from self._own(activate, f"activate {name} ourselves")
         for ask, where in ((self._own, " ourselves"), (self._node, "")):
@@ -256,16 +263,18 @@ class KeyRotation:
         keys = [(key.key_id, bytes(key.octets))]
         return Pdu(Procedure.OTAR, wrap_keys(MASTER_KEY_ID, master.octets, keys, self._random(IV_OCTETS)))
 
-    def _verify(self, key: Key) -> Steps:
+    def _verify(self, key: Key, what: str) -> Steps:
+        """Prove that the node has the key: nobody else can answer the challenge, and no answer was heard before."""
         challenge = self._random(CHALLENGE_OCTETS)
         asked = Pdu(Procedure.KEY_VERIFICATION, ids_value([key.key_id]) + challenge)
-        reply = yield from self._node(asked, f"verify key {key.key_id}")
+        reply = yield from self._node(asked, what)
         try:
-            answered = answered_challenge(key.derived(VERIFICATION), _value(reply, Procedure.KEY_VERIFICATION))
-        except DecodeError:
+            value = _value(reply, Procedure.KEY_VERIFICATION)
+            answered = answered_challenge(key.derived(VERIFICATION), value)
+        except (DecodeError, RotationFailed):
             answered = b""
         if answered != challenge:
-            raise RotationFailed(f"the node has another key {key.key_id} than this ground; the former one carries")
+            raise _Unproved(f"the node has another key {key.key_id} than this ground")
 
     def _try(self, key: Key) -> Steps:
         """Let the link go by the new key, and prove that it does; go back if it does not."""
@@ -274,15 +283,15 @@ class KeyRotation:
             yield from self._node(Pdu(Procedure.START_SA, spi), f"start SPI {self._idle}")
             if self._use is KeyUse.UP:
                 yield from self._choose(self._idle)
-            yield from self._node(Pdu(Procedure.PING), f"ask for an answer by key {key.key_id}")
-        except (_Refused, _Silent) as error:
+            yield from self._verify(key, f"ask for an answer by key {key.key_id}")
+        except (_Refused, _Silent, _Unproved) as error:
             back = f"go back to key {old.key_id}"
             if self._use is KeyUse.UP:
                 yield Choose(old.spi, back)
             else:
                 # The node sends over what was started last. Blindly, if need be: the answer may be what is lost.
                 yield Ask(End.NODE, Pdu(Procedure.STOP_SA, spi).encode(), back)
-            reason = str(error) if isinstance(error, _Refused) else f"no answer came by key {key.key_id}"
+            reason = f"no answer came by key {key.key_id}" if isinstance(error, _Silent) else str(error)
             raise RotationFailed(f"{reason}; gone back to key {old.key_id}: run it again when the link is up") from None
 
     # The former key.

@@ -1,7 +1,9 @@
 """The ground's link security together with the place where its record is kept."""
 
 # The record is stored in the call, before anything that depends on it: on the ground a write now and then, one for
-# hundreds of commands, may take as long as the disk takes (the node must not wait like that: its store is a task).
+# hundreds of commands and for a few frames that come, may take as long as the disk takes (the node must not wait like
+# that: its store is a task). If writes take too much of the time, fewer are made: then more frames are refused after
+# this end was killed.
 
 from __future__ import annotations
 
@@ -16,11 +18,17 @@ from ground.link.security.key_rotation import DONE, Answer
 
 
 class StoredSecurity:
-    """Keys, associations and numbers of the ground, and `save`, which makes a record durable or raises StorageError."""
+    """Keys, associations and numbers of the ground, and `save`, which makes a record durable or raises StorageError.
 
-    def __init__(self, security: LinkSecurity, save: Callable[[bytes], None]) -> None:
+    `is_slow` says after a save whether saving takes too much of the time.
+    """
+
+    def __init__(
+        self, security: LinkSecurity, save: Callable[[bytes], None], is_slow: Callable[[], bool] = lambda: False
+    ) -> None:
         self.security = security
         self._save = save
+        self._is_slow = is_slow
         self._management = Management(security)
 
     def execute(self, pdu: bytes) -> Answer:
@@ -52,4 +60,6 @@ class StoredSecurity:
             self.security.store_failed(record.generation)
             return str(error)
         self.security.stored(record.generation)
+        if self._is_slow():
+            self.security.widen()
         return ""
