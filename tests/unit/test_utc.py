@@ -198,6 +198,21 @@ def test_a_list_is_read_and_checked() -> None:
         assert read_leap_second_list(listed(LONGER, made).encode()) == LONGER
 
 
+def test_a_comment_may_be_of_any_encoding() -> None:
+    """No octet ends a line but CR and LF, and no mark of UTF-8 at the beginning is part of one."""
+    text = listed(LONGER)
+    for word in ("\u0105 \u2026 \u0405", "\x85", "\u2028\u2029", "\x0b\x0c\x1c\x1d\x1e\xa0", "\0"):
+        for encoding in ("utf-8", "latin-1", "cp1251"):
+            octets = word.encode(encoding, "replace")
+            assert read_leap_second_list(text.encode().replace(b"words", octets)) == LONGER
+            assert read_leap_second_list(text.encode().replace(b"\t# ", b"\t# " + octets)) == LONGER
+    assert read_leap_second_list(b"\xef\xbb\xbf" + text.encode()) == LONGER
+    assert read_leap_second_list(text.replace("\n", "\r").encode()) == LONGER
+    for blank in (b"\xa0", b"\x85", b"\x1c"):
+        with pytest.raises(DecodeError, match=r"line 33: .*should be a time since 1900"):
+            read_leap_second_list(text.encode().replace(b"\t38\t", blank + b"38\t"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [

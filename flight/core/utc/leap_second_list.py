@@ -10,9 +10,14 @@
 # Times are seconds since 1900. The checksum is looked at if it is there: a list that was edited by hand, or cut, is
 # refused rather than believed. IERS leaves out leading zeroes in the words of the checksum, so they are compared as
 # numbers.
+#
+# A line ends at CR, LF or both and at nothing else, and blanks are those of ASCII: a comment may be of any encoding,
+# and an octet of it that is a line end or a blank elsewhere (0x85 in Latin-1) means nothing. Editors of some systems
+# begin UTF-8 with a mark (BOM), which is not part of the first line.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
 from datetime import date
@@ -37,8 +42,9 @@ def read_leap_second_list(octets: bytes) -> LeapSeconds:
     stamps: dict[str, str] = {}
     digits = ""
     checksum: list[int] | None = None
-    for number, line in enumerate(octets.decode("latin-1").splitlines(), 1):
-        text = line.strip()
+    # Split and stripped as octets: of a text, Python would do both at more characters than the format has.
+    for number, line in enumerate(octets.removeprefix(codecs.BOM_UTF8).splitlines(), 1):
+        text = line.strip().decode("ascii", "replace")
         if stamp := _STAMP.fullmatch(text):
             stamps[stamp[1]] = stamp[2]
         elif found := _CHECKSUM.fullmatch(text):
