@@ -2,7 +2,7 @@
 
 # Without a file in the mission the list of this machine is taken, which its distribution keeps up to date, if it knows
 # more than the table that was built in. It is nobody's order, so a fault of it is nobody's error. A file that the
-# operator names must be sound, and agree with what is built in: a wrong table would be wrong by whole seconds.
+# operator names must be sound, and agree with what is built in: by a wrong table times are off by whole seconds.
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ def ground_table(named: str) -> LeapSeconds:
     if named:
         return read_table(Path(named))
     try:
-        table = read_table(SYSTEM_LIST)
+        return BUILT_IN.longer_of(read_table(SYSTEM_LIST))
     except SetupError:
         return BUILT_IN
-    return max(BUILT_IN, table, key=lambda table: table.expires_mjd)
 
 
 def read_table(path: Path) -> LeapSeconds:
-    """Read a list of leap seconds. Raises SetupError with the file and what is wrong."""
+    """Read a list of leap seconds. Raises SetupError with the file and what is wrong, as `ground_table`."""
     try:
         if not path.is_file() and path.exists():  # a pipe under that name would block
             raise SetupError(f"{path}: not a file")
@@ -42,7 +41,8 @@ def read_table(path: Path) -> LeapSeconds:
         table = read_leap_second_list(octets)
     except DecodeError as error:
         raise SetupError(f"{path}: {error}") from None
-    for mine, theirs in zip(BUILT_IN.rows, table.rows, strict=False):
-        if mine != theirs:
-            raise SetupError(f"{path}: says {tuple(theirs)} (MJD, TAI - UTC), should be {tuple(mine)}")
+    try:
+        BUILT_IN.check_agrees(table)
+    except ValueError as error:
+        raise SetupError(f"{path}: {error}") from None
     return table

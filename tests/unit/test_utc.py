@@ -13,7 +13,7 @@ from flight.core.utc.leap_second_list import LIST_OCTETS_MAX, read_leap_second_l
 from flight.core.utc.leap_seconds import BUILT_IN, ROWS_MAX, LeapRow, LeapSeconds
 from flight.core.utc.utc_time import UtcTime, date_of, mjd_of
 from ground.leap_second_file import SYSTEM_LIST, ground_table, read_table
-from tests.leap_second_lists import listed
+from tests.leap_second_lists import listed, listed_rows
 
 # 2026-03-20T09:35:00Z is 1,773,999,300 s after 1970 and 2,152,690,537 s of TAI after 1958.
 UNIX_NS, TAI_NS = 1_773_999_300 * NS, 2_152_690_537 * NS
@@ -192,8 +192,7 @@ def test_a_list_is_read_and_checked() -> None:
     text = listed(LONGER)
     assert read_leap_second_list(text.encode()) == LONGER
     assert read_leap_second_list(text.replace("\n", "\r\n").encode()) == LONGER
-    without = text[: text.index("#h")]
-    assert read_leap_second_list(without.encode()) == LONGER
+    assert read_leap_second_list(text.replace("#$\t ", "#$").replace("#@\t", "#@").encode()) == LONGER
     for made in range(200):  # some of them have words with leading zeroes
         assert read_leap_second_list(listed(LONGER, made).encode()) == LONGER
 
@@ -217,9 +216,15 @@ def test_a_comment_may_be_of_any_encoding() -> None:
     ("old", "new", "says"),
     [
         ("\t38\t", "\t36\t", "SHA-1 mismatch"), ("#$\t 3", "#$\t 4", "SHA-1 mismatch"),
-        ("#@", "# ", "has a line `#@` with its expiry"), ("\t38\t", "\tx\t", r"line 33: .*should be a time since 1900"),
+        ("#@", "# ", "no line `#@` and the expiry of the list: .* cut"),
+        ("\t38\t", "\tx\t", r"line 33: .*should be a time since 1900"),
         ("2272060800", "2272060801", "line 5: 2272060801 s since 1900 is not the beginning of a day"),
-        ("2272060800", "2272060800999", "line 5"),
+        ("2272060800", "2272060800999", "line 5"), ("#h", "# h", "no line `#h` and 5 words of SHA-1: .* cut"),
+        ("#\n#h", "#h 1 2 3 4\n#h", r"line 34: '#h 1 2 3 4', should be `#h` and 5 words of SHA-1"),
+        ("#\n#h", "#h 1 2 3 4 5\n#h", "line 35: a second `#h`"),
+        ("#@\t", "#@\t-", "line 4: .*should be `#@` and the exp"),
+        ("#@", "#@ 3991593600\n#@", "line 5: a second `#@`"),
+        ("#$", "#$ 3x\n#$", "line 3: .*should be `#[$]` and when"),
     ],
 )  # fmt: skip
 def test_a_list_that_was_altered_is_refused(old: str, new: str, says: str) -> None:
@@ -227,9 +232,26 @@ def test_a_list_that_was_altered_is_refused(old: str, new: str, says: str) -> No
         read_leap_second_list(listed(LONGER).replace(old, new).encode())
 
 
-def test_a_list_of_our_own_making_has_to_keep_the_rules() -> None:
-    text = listed(LONGER)
-    twice = text[: text.index("#h")].replace("\t38\t", "\t39\t")
+def test_a_list_that_was_cut_anywhere_is_refused() -> None:
+    """By octets or by lines, and a row left out in the middle: never a table that lacks a leap second."""
+    octets = listed(LONGER).encode()
+    assert read_leap_second_list(octets.rstrip()) == LONGER
+    for at in range(len(octets.rstrip())):
+        with pytest.raises(DecodeError):
+            read_leap_second_list(octets[:at])
+    lines = octets.splitlines(keepends=True)
+    for index, line in enumerate(lines):
+        rest = b"".join(lines[:index] + lines[index + 1 :])
+        if line.startswith((b"# ", b"#\n")):
+            assert read_leap_second_list(rest) == LONGER
+        else:
+            with pytest.raises(DecodeError):
+                read_leap_second_list(rest)
+
+
+def test_a_list_with_a_right_checksum_has_to_keep_the_rules_as_well() -> None:
+    rows = [(86_400 * (row.mjd - mjd_of(date(1900, 1, 1))), row.tai_utc_s) for row in LONGER.rows]
+    twice = listed_rows([*rows[:-1], (rows[-1][0], 39)], LONGER.expires_mjd)
     with pytest.raises(DecodeError, match="TAI - UTC is 39 s, should be 36 or 38"):
         read_leap_second_list(twice.encode())
     for octets in (b"", bytes(range(256)), b"\n" * 100, b"#@ 3991593600\n"):
@@ -247,13 +269,59 @@ def test_the_list_of_this_machine_agrees_with_what_is_built_in() -> None:
     assert ground_table("").expires_mjd == max(table.expires_mjd, BUILT_IN.expires_mjd)
 
 
+def without(month: date, expires: date) -> LeapSeconds:
+    """The built-in table without a leap second, its later rows one second less."""
+    rows = [row for row in BUILT_IN.rows if row.mjd != mjd_of(month)]
+    return LeapSeconds(
+        tuple(row if row.mjd < mjd_of(month) else LeapRow(row.mjd, row.tai_utc_s - 1) for row in rows), mjd_of(expires)
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (without(date(2017, 1, 1), date(2028, 6, 28)),
+         "says no further leap second until 2027-06-28, should say TAI - UTC is 37 s from 2017-01-01 on"),
+        (without(date(2017, 1, 1), date(2017, 1, 1)), "says no further leap second until 2017-01-01"),
+        (without(date(1979, 1, 1), date(2028, 6, 28)), "is 18 s from 1980-01-01 on, should say .* from 1979-01-01 on"),
+        (LeapSeconds((*BUILT_IN.rows, LeapRow(mjd_of(date(2020, 1, 1)), 38)), mjd_of(date(2028, 6, 28))),
+         "is 38 s from 2020-01-01 on, should say no further leap second until 2027-06-28"),
+        (LeapSeconds((*BUILT_IN.rows, LeapRow(mjd_of(date(2020, 1, 1)), 36)), mjd_of(date(2020, 1, 1))),
+         "is 36 s from 2020-01-01 on, should say no further leap second until 2020-01-01"),
+        (LeapSeconds(BUILT_IN.rows[1:], BUILT_IN.expires_mjd), "is 11 s from 1972-07-01 on, should say .* 1972-01-01"),
+    ],
+)  # fmt: skip
+def test_a_list_that_lacks_a_leap_second_or_has_one_more_contradicts_the_built_in_table(
+    table: LeapSeconds, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "list"
+    file.write_text(listed(table))
+    with pytest.raises(SetupError, match=f"list: says .*{says.removeprefix('says ')}"):
+        ground_table(str(file))
+    monkeypatch.setattr("ground.leap_second_file.SYSTEM_LIST", file)
+    assert ground_table("") == BUILT_IN
+
+
+def test_tables_agree_if_they_have_the_same_rows_until_the_earlier_expiry() -> None:
+    older = LeapSeconds(BUILT_IN.rows[:-1], mjd_of(date(2016, 12, 28)))
+    for one, other in ((older, BUILT_IN), (BUILT_IN, LONGER), (older, LONGER), (BUILT_IN, REMOVED)):
+        assert one.longer_of(other) == other.longer_of(one) == other
+    same = LeapSeconds(BUILT_IN.rows, BUILT_IN.expires_mjd)
+    assert BUILT_IN.longer_of(same) is BUILT_IN
+    for one, other in ((REMOVED, LONGER), (LONGER, LeapSeconds(BUILT_IN.rows, NEXT.mjd))):
+        for first, second in ((one, other), (other, one)):
+            with pytest.raises(ValueError, match="from 2028-01-01 on"):
+                first.longer_of(second)
+
+
 def test_the_grounds_table_is_the_file_that_is_named(tmp_path: Path) -> None:
     file = tmp_path / "list"
     file.write_text(listed(LONGER))
     assert ground_table(str(file)) == LONGER
     other = LeapSeconds((*BUILT_IN.rows[:-1], LeapRow(mjd_of(date(2017, 7, 1)), 37)), mjd_of(date(2028, 1, 1)))
     file.write_text(listed(other))
-    with pytest.raises(SetupError, match=r"list: says \(57935, 37\) \(MJD, TAI - UTC\), should be \(57754, 37\)"):
+    says = "list: says TAI - UTC is 37 s from 2017-07-01 on, should say TAI - UTC is 37 s from 2017-01-01 on"
+    with pytest.raises(SetupError, match=says):
         ground_table(str(file))
     for name, says in ((tmp_path, "not a file"), (tmp_path / "none", "No such file")):
         with pytest.raises(SetupError, match=says):

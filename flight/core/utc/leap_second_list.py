@@ -7,9 +7,11 @@
 #     3692217600  37  # 1 Jan 2017   a row
 #     #h 49db2447 571e5e1b ...       SHA-1 over the digits of all of these
 #
-# Times are seconds since 1900. The checksum is looked at if it is there: a list that was edited by hand, or cut, is
-# refused rather than believed. IERS leaves out leading zeroes in the words of the checksum, so they are compared as
-# numbers.
+# Times are seconds since 1900. A list that was cut is still a list, and a wrong one: without its last row every time is
+# off by a second. So the checksum, which every list of IERS, NIST and tzdata ends with, has to be there and right: a
+# list that was cut or edited is refused rather than believed. A line that begins as a special one is one, or a fault,
+# and never a comment; each stands once. IERS leaves out leading zeroes in the words of the checksum, so they are
+# compared as numbers.
 #
 # A line ends at CR, LF or both and at nothing else, and blanks are those of ASCII: a comment may be of any encoding,
 # and an octet of it that is a line end or a blank elsewhere (0x85 in Latin-1) means nothing. Editors of some systems
@@ -30,8 +32,11 @@ LIST_OCTETS_MAX = 65_536  # the list of today has 5 kB
 
 _MJD_OF_1900 = mjd_of(date(1900, 1, 1))
 _ROW = re.compile(r"(\d{1,12})\s+(\d{1,4})\s*(?:#.*)?", re.ASCII)
-_STAMP = re.compile(r"#([@$])\s*(\d{1,12})\s*", re.ASCII)
-_CHECKSUM = re.compile(r"#h\s+((?:[0-9a-fA-F]{1,8}\s*){5})", re.ASCII)
+_SPECIAL = {  # by what the line begins with: its form, and what it should be
+    "#$": (re.compile(r"#\$\s*(\d{1,12})", re.ASCII), "`#$` and when the list was made"),
+    "#@": (re.compile(r"#@\s*(\d{1,12})", re.ASCII), "`#@` and the expiry of the list"),
+    "#h": (re.compile(r"#h\s+((?:[0-9a-fA-F]{1,8}\s+){4}[0-9a-fA-F]{1,8})", re.ASCII), "`#h` and 5 words of SHA-1"),
+}
 
 
 def read_leap_second_list(octets: bytes) -> LeapSeconds:
@@ -39,16 +44,15 @@ def read_leap_second_list(octets: bytes) -> LeapSeconds:
     if len(octets) > LIST_OCTETS_MAX:
         raise DecodeError(f"list of leap seconds of {len(octets)} octets, {LIST_OCTETS_MAX} at most")
     rows: list[LeapRow] = []
-    stamps: dict[str, str] = {}
+    special: dict[str, str] = {}
     digits = ""
-    checksum: list[int] | None = None
     # Split and stripped as octets: of a text, Python would do both at more characters than the format has.
     for number, line in enumerate(octets.removeprefix(codecs.BOM_UTF8).splitlines(), 1):
         text = line.strip().decode("ascii", "replace")
-        if stamp := _STAMP.fullmatch(text):
-            stamps[stamp[1]] = stamp[2]
-        elif found := _CHECKSUM.fullmatch(text):
-            checksum = [int(word, 16) for word in found[1].split()]
+        if text[:2] in _SPECIAL:
+            if text[:2] in special:
+                raise DecodeError(f"line {number}: a second `{text[:2]}`, should stand once")
+            special[text[:2]] = _special(text, number)
         elif text and not text.startswith("#"):
             row = _ROW.fullmatch(text)
             if row is None:
@@ -57,16 +61,25 @@ def read_leap_second_list(octets: bytes) -> LeapSeconds:
                 )
             rows.append(LeapRow(_mjd(row[1], number), int(row[2])))
             digits += row[1] + row[2]
-    if "@" not in stamps:
-        raise DecodeError("a list of leap seconds has a line `#@` with its expiry")
-    if checksum is not None:
-        sha1 = hashlib.sha1((stamps.get("$", "") + stamps["@"] + digits).encode(), usedforsecurity=False).digest()
-        if checksum != [int.from_bytes(sha1[at : at + 4], "big") for at in range(0, 20, 4)]:
-            raise DecodeError("SHA-1 mismatch: the list was altered or cut")
+    for start in ("#@", "#h"):
+        if start not in special:
+            raise DecodeError(f"no line {_SPECIAL[start][1]}: not a list of leap seconds, or the list was cut")
+    sha1 = hashlib.sha1((special.get("#$", "") + special["#@"] + digits).encode(), usedforsecurity=False).digest()
+    words = [int.from_bytes(sha1[at : at + 4], "big") for at in range(0, 20, 4)]
+    if [int(word, 16) for word in special["#h"].split()] != words:
+        raise DecodeError("SHA-1 mismatch: the list was altered or cut")
     try:
-        return LeapSeconds(tuple(rows), _MJD_OF_1900 + int(stamps["@"]) // DAY_S)
+        return LeapSeconds(tuple(rows), _MJD_OF_1900 + int(special["#@"]) // DAY_S)
     except ValueError as error:
         raise DecodeError(str(error)) from None
+
+
+def _special(text: str, number: int) -> str:
+    form, what = _SPECIAL[text[:2]]
+    read = form.fullmatch(text)
+    if read is None:
+        raise DecodeError(f"line {number}: {text[:40]!r}, should be {what}")
+    return read[1]
 
 
 def _mjd(seconds: str, number: int) -> int:

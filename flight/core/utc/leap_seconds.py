@@ -17,6 +17,10 @@
 # What may never happen: a difference that is told twice (ADR 0029), a row that shifts times which were right before.
 # Hence a table only grows at its end, and each row is one second more or less than the one before it.
 #
+# A row that is not there says something as well: until its expiry a table knows all leap seconds. So two tables agree
+# if they have the same rows until the earlier of their expiries, and then the one that is known for longer has all that
+# the other one has.
+#
 # Before 1972 UTC had seconds of another length, and its distance from TAI was not a whole number. The first row stands
 # for all times before it: those are written as if UTC had always gone as in 1972, 10 s behind TAI.
 
@@ -28,6 +32,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
+from itertools import zip_longest
 from typing import NamedTuple
 
 from flight.core.nanoseconds import NS
@@ -81,6 +86,22 @@ class LeapSeconds:
                 f"{_day(self.expires_mjd)}"
             )
         return LeapSeconds((*self.rows, *more), expires_mjd)
+
+    def check_agrees(self, other: LeapSeconds) -> None:
+        """Raise ValueError if `other` says something else of the time that both tables know; the message says what."""
+        until = min(self.expires_mjd, other.expires_mjd)
+        own, others = ([row for row in table.rows if row.mjd <= until] for table in (self, other))
+        for mine, theirs in zip_longest(own, others):
+            if mine != theirs:
+                raise ValueError(f"says {_said(theirs, until)}, should say {_said(mine, until)}")
+
+    def longer_of(self, other: LeapSeconds) -> LeapSeconds:
+        """Return the one of two tables that is known for longer, this one of equals.
+
+        Raises ValueError if they do not agree.
+        """
+        self.check_agrees(other)
+        return max(self, other, key=lambda table: table.expires_mjd)
 
     def is_old(self, tai_ns: int) -> bool:
         """Return whether the table does not say anything of the time `tai_ns`."""
@@ -171,6 +192,12 @@ def _day(mjd: int) -> str:
         return date_of(mjd).isoformat()
     except ValueError:
         return f"MJD {mjd}"
+
+
+def _said(row: LeapRow | None, until_mjd: int) -> str:
+    if row is None:
+        return f"no further leap second until {_day(until_mjd)}"
+    return f"TAI - UTC is {row.tai_utc_s} s from {_day(row.mjd)} on"
 
 
 def _check_row(row: LeapRow, before: Sequence[LeapRow]) -> None:
