@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ def execute(args: argparse.Namespace) -> int:
             return 0
         if node is None:
             raise OrbitnodeError("nothing of the node's table has come down: `orbitnode cmd report_hk leap_seconds`")
+        if fault := contradiction(table, node):
+            raise OrbitnodeError(fault)
         rows = [row for row in table.rows if row.mjd > node["last_mjd"]]
         if not rows and table.expires_mjd <= node["expires_mjd"]:
             print("orbitnode: the node knows all of it", file=sys.stderr)
@@ -55,6 +58,21 @@ def execute(args: argparse.Namespace) -> int:
             "expires_mjd": max(table.expires_mjd, node["expires_mjd"]), "leap_seconds": [list(row) for row in rows],
         }}  # fmt: skip
         return 0 if command(client, request, args.json) else 1
+
+
+def contradiction(table: LeapSeconds, node: Mapping[str, int]) -> str:
+    """Return how a table contradicts what the node's structure "leap_seconds" says of its own; "" if it does not.
+
+    Of the node's rows only the last one comes down, so that is what can be compared.
+    """
+    last, until = LeapRow(node["last_mjd"], node["last_tai_utc_s"]), min(table.expires_mjd, node["expires_mjd"])
+    known = [row for row in table.rows if row.mjd <= until]
+    if last.mjd > until or last == known[-1]:
+        return ""
+    return (
+        f"the node says {_line(last, node['expires_mjd'])}; this table says {_line(known[-1], table.expires_mjd)}: "
+        "`orbitnode cmd reset_leap_seconds` if the node is wrong"
+    )
 
 
 def _of_node(client: GroundClient) -> tuple[dict[str, int] | None, float]:
@@ -78,7 +96,9 @@ def _show(table: LeapSeconds, node: dict[str, int] | None, age_s: float, args: a
             f"node:   {_line(last, node['expires_mjd'])}{'; it is old' if node['old'] else ''}, "
             f"reported {age(age_s)} ago"
         )
-        if last.mjd < table.rows[-1].mjd or node["expires_mjd"] < table.expires_mjd:
+        if fault := contradiction(table, node):
+            lines.append(fault)
+        elif last.mjd < table.rows[-1].mjd or node["expires_mjd"] < table.expires_mjd:
             lines.append("the node lacks some of it: `orbitnode leap-seconds --send` sends it")
     for line in lines:
         print(plain(line))

@@ -22,8 +22,9 @@ from flight.core.utc.leap_seconds import BUILT_IN, LeapRow, LeapSeconds
 from flight.core.utc.utc_time import UtcTime, mjd_of
 from flight.link.pus import PusTc
 from flight.mission import MISSIONS
+from flight.services.time import leap_seconds
 from flight.services.time.clock import Clock
-from flight.services.time.leap_seconds import LeapSecondTable
+from flight.services.time.leap_seconds import LeapSecondTable, stored_table
 from sim_hw.report.time_axis import Clock as ReportClock
 from sim_hw.report.time_axis import TimeAxis
 from sim_hw.world.orbit import Orbit, OrbitConfig
@@ -34,7 +35,14 @@ ROOT = Path(__file__).parents[2]
 DONE = [1, 3, 7]
 KEY = "time.leap_seconds"
 EXPIRES = mjd_of(date(2028, 6, 28))
-FIRST, SECOND = (mjd_of(date(2027, 7, 1)), 38), (mjd_of(date(2028, 1, 1)), 39)
+FIRST, SECOND, THIRD = (
+    LeapRow(mjd_of(date(year, month, 1)), ahead) for year, month, ahead in ((2027, 7, 38), (2028, 1, 39), (2028, 7, 39))
+)
+
+
+def stored(table: LeapSeconds) -> bytes:
+    rows = b"".join(row.mjd.to_bytes(4, "big") + row.tai_utc_s.to_bytes(2, "big") for row in table.rows)
+    return table.expires_mjd.to_bytes(4, "big") + rows
 
 
 def events(rig: Rig, number: int) -> list[bytes]:
@@ -57,8 +65,8 @@ def test_leap_seconds_are_added_told_and_kept_over_a_boot(make_rig: MakeRig) -> 
     request = rig.send("add_leap_seconds", EXPIRES, (FIRST, SECOND))
     rig.until(110)
     assert rig.stages(request) == DONE
-    longer = BUILT_IN.extended((LeapRow(*FIRST), LeapRow(*SECOND)), EXPIRES)
-    assert table(rig) == longer
+    longer = BUILT_IN.extended((FIRST, SECOND), EXPIRES)
+    assert (table(rig), rig.node.parts.vault.get(KEY)) == (longer, stored(longer))
     (told,) = events(rig, 112)
     assert b"2028-01-01" in told and b"2028-06-28" in told
     assert rig.node.part(Clock).tai_ns() - rig.loop.now_ns() == before_ns, "on-board time is TAI: it never moves"
@@ -81,6 +89,11 @@ def test_leap_seconds_are_added_told_and_kept_over_a_boot(make_rig: MakeRig) -> 
         (EXPIRES, [SECOND, FIRST], "leap second at 2028-01-01: TAI - UTC is 39 s, should be 36 or 38"),
         (EXPIRES, [(FIRST[0] + 1, 38)], "leap second at 2027-07-02, should be at the first day of a month"),
         (EXPIRES, [(mjd_of(date(2016, 7, 1)), 38)], "2016-07-01, should be after the last one, 2017-01-01"),
+        (
+            EXPIRES,
+            [(mjd_of(date(2020, 1, 1)), 38)],
+            "2020-01-01, should be after 2027-06-28: until then the table in fo",
+        ),
         (BUILT_IN.expires_mjd, [], "nothing new, the table in force is valid until 2027-06-28"),
         (10**6, [FIRST], "expires_mjd: 1000000 is outside 41317 .. 88434"),
     ],
@@ -111,17 +124,20 @@ def test_a_leap_second_on_its_way_to_the_disk_is_announced_already(make_rig: Mak
     assert "2027-07-01 is announced twice, known with 38 s" in detail(rig, requests[1])[1]
     assert table(rig).rows == (*BUILT_IN.rows, FIRST) and table(rig).expires_mjd == EXPIRES
     service = rig.node.part(LeapSecondTable)
-    service.check_add(EXPIRES + 1, (SECOND,))
-    service.check_add(EXPIRES + 2, (SECOND,))
-    rig.node.parts.vault.stage(service.add(EXPIRES + 1, (SECOND,)).changes)
-    with pytest.raises(CommandRefused, match="2028-01-01 is announced twice"):
-        service.add(EXPIRES + 2, (SECOND,))
+    service.check_add(EXPIRES + 101, (THIRD,))
+    service.check_add(EXPIRES + 102, (THIRD,))
+    rig.node.parts.vault.stage(service.add(EXPIRES + 101, (THIRD,)).changes)
+    with pytest.raises(CommandRefused, match="2028-07-01 is announced twice"):
+        service.add(EXPIRES + 102, (THIRD,))
 
 
 @pytest.mark.parametrize(
     "octets",
     [b"", b"\0", bytes(4) + b"\1", bytes.fromhex("0000ffff 0000f000 0001"), bytes.fromhex("ffffffff"),
-     EXPIRES.to_bytes(4, "big") + bytes.fromhex("0000e19a 0026")],
+     EXPIRES.to_bytes(4, "big") + bytes.fromhex("0000e19a 0026"), EXPIRES.to_bytes(4, "big"),
+     stored(LeapSeconds((*BUILT_IN.rows, LeapRow(mjd_of(date(2020, 1, 1)), 38)), EXPIRES)),
+     stored(LeapSeconds((*BUILT_IN.rows, LeapRow(mjd_of(date(2020, 1, 1)), 38)), mjd_of(date(2020, 6, 28)))),
+     stored(LeapSeconds(BUILT_IN.rows[:-1], EXPIRES))],
 )  # fmt: skip
 def test_a_stored_table_that_does_not_fit_is_left_as_it_is(make_rig: MakeRig, octets: bytes) -> None:
     rig = make_rig()
@@ -141,15 +157,28 @@ def test_a_stored_table_that_does_not_fit_is_left_as_it_is(make_rig: MakeRig, oc
     assert table(rig).rows[-1] == FIRST
 
 
-def test_a_stored_leap_second_that_is_built_in_by_now_counts_once(make_rig: MakeRig) -> None:
+def test_software_that_is_newer_or_older_than_what_is_stored(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table that is known for longer is in force, if the two agree; a missing row is a contradiction as well."""
+    first = BUILT_IN.extended((FIRST,), mjd_of(date(2027, 12, 28)))
+    third = first.extended((THIRD,), mjd_of(date(2028, 12, 28)))
     rig = make_rig()
     rig.until(95)
-    known = b"".join(row.mjd.to_bytes(4, "big") + row.tai_utc_s.to_bytes(2, "big") for row in BUILT_IN.rows[-2:])
-    rig.node.parts.vault.commit({KEY: (BUILT_IN.expires_mjd - 400).to_bytes(4, "big") + known})
-    rig.until(100)
-    rig.craft.cut_power()
-    rig.until(130)
-    assert table(rig) == BUILT_IN and events(rig, 113) == []
+    vault = rig.node.parts.vault
+    for built_in, kept, in_force in (
+        (BUILT_IN, LeapSeconds(BUILT_IN.rows[:-1], mjd_of(date(2016, 12, 28))), BUILT_IN),
+        (BUILT_IN, third, third),
+        (third, first, third),
+        (first, third, third),
+        (BUILT_IN.extended((), EXPIRES), first, None),  # newer software knows that it did not come
+        (third, BUILT_IN.extended((), EXPIRES), None),  # what is stored says that it does not come
+    ):
+        monkeypatch.setattr(leap_seconds, "BUILT_IN", built_in)
+        vault.commit({KEY: stored(kept)})
+        table, damage = stored_table(vault)
+        assert table == (in_force or built_in)
+        assert ("should say" in damage) == (in_force is None)
 
 
 def test_an_old_table_is_told_once_per_boot_and_once_it_expires(make_rig: MakeRig) -> None:

@@ -12,6 +12,7 @@ from flight.core.nanoseconds import NS
 from flight.core.utc.leap_second_list import LIST_OCTETS_MAX, read_leap_second_list
 from flight.core.utc.leap_seconds import BUILT_IN, ROWS_MAX, LeapRow, LeapSeconds
 from flight.core.utc.utc_time import UtcTime, date_of, mjd_of
+from ground.cli.leap_seconds import contradiction
 from ground.leap_second_file import SYSTEM_LIST, ground_table, read_table
 from tests.leap_second_lists import listed, listed_rows
 
@@ -152,6 +153,9 @@ def test_a_table_is_old_from_its_expiry_on() -> None:
         ([(2028, 1, 38)], (2027, 6, 27), "valid until 2027-06-27: nothing new"),
         ([(2028, 1, 38)], (2027, 12, 31), "valid until 2027-12-31, should be in 2028-01-01 .. 2101-01-01"),
         ([(2028, 1, 38)], (2101, 1, 2), "valid until 2101-01-02, should be in 2028-01-01 .. 2101-01-01"),
+        ([(2020, 1, 38)], (2028, 6, 28), "2020-01-01, should be after 2027-06-28: until then the table in force knows"),
+        ([(2027, 6, 38)], (2028, 6, 28), "2027-06-01, should be after 2027-06-28"),
+        ([(2018, 1, 36), (2028, 1, 37)], (2028, 6, 28), "2018-01-01, should be after 2027-06-28"),
         ([(2102, 1, 38)], (2101, 1, 1), "2102-01-01, should be in 1972-01-01 .. 2101-01-01"),
     ],
 )
@@ -161,6 +165,26 @@ def test_news_that_do_not_continue_the_table_are_refused(
     more = [LeapRow(mjd_of(date(year, month, 1)), tai_utc_s) for year, month, tai_utc_s in rows]
     with pytest.raises(ValueError, match=says):
         BUILT_IN.extended(more, mjd_of(date(*expires)))
+
+
+def test_a_table_knows_each_day_before_its_expiry_and_no_time_that_was_known_ever_changes() -> None:
+    """A row at the expiry is the leap second of the day before it, which the table has, or says that it is not."""
+    first = mjd_of(date(2028, 1, 1))
+    for tai_utc_s in (36, 38):
+        row = LeapRow(first, tai_utc_s)
+        known = BUILT_IN.extended((row,), first)  # its last day has this leap second
+        with pytest.raises(ValueError, match="2028-01-01 is announced twice"):
+            known.extended((row,), first + 100)
+        none = BUILT_IN.extended((), first)
+        with pytest.raises(ValueError, match="2028-01-01, should be after 2028-01-01: until then"):
+            none.extended((row,), first + 100)
+        before = BUILT_IN.extended((), first - 1)
+        after = before.extended((row,), first + 100)
+        end_ns = before.tai_at(UtcTime(first - 1, 0))  # when the table before it becomes old
+        for early_ns in (0, 1, NS, 86_400 * NS):
+            assert not before.is_old(end_ns - 1 - early_ns)
+            assert before.utc_at(end_ns - 1 - early_ns) == after.utc_at(end_ns - 1 - early_ns)
+        assert before.is_old(end_ns)
 
 
 def test_a_leap_second_is_at_the_end_of_a_month_and_rows_have_a_bound() -> None:
@@ -183,6 +207,19 @@ def test_a_table_as_a_document() -> None:
     for document in documents:
         with pytest.raises(ValueError, match=r"leap seconds|values to unpack"):
             LeapSeconds.from_document(document)
+
+
+def test_a_table_that_contradicts_the_nodes_is_not_sent() -> None:
+    def node(table: LeapSeconds) -> dict[str, int]:
+        last = table.rows[-1]
+        return {"last_mjd": last.mjd, "last_tai_utc_s": last.tai_utc_s, "expires_mjd": table.expires_mjd}
+
+    none = BUILT_IN.extended((), LONGER.expires_mjd)
+    for one, other in ((BUILT_IN, BUILT_IN), (BUILT_IN, LONGER), (BUILT_IN, none), (BUILT_IN, REMOVED)):
+        assert contradiction(one, node(other)) == contradiction(other, node(one)) == ""
+    for one, other in ((none, LONGER), (LONGER, none), (REMOVED, LONGER), (LONGER, REMOVED), (none, REMOVED)):
+        said = f"the node says TAI - UTC is {other.rows[-1].tai_utc_s} s from"
+        assert contradiction(one, node(other)).startswith(said)
 
 
 # The list of IERS

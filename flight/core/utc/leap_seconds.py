@@ -6,7 +6,9 @@
 
 # TAI counts every second. UTC is behind it by whole seconds, by one more after each leap second, which is the second
 # 23:59:60 of the day before a row. IERS announces one half a year ahead, or says that there will be none: so a table
-# holds until a day, its expiry, and nobody knows what is right from then on.
+# holds until a day, its expiry, and nobody knows what is right from then on. It knows of each day before the expiry how
+# many seconds it has, and nothing of the expiry itself. The leap second of a row is the last second of the day before
+# it: so a row at the expiry is known, or known not to be, and the first row that may still come is at a day after it.
 #
 #     UTC   23:59:58   23:59:59   23:59:60   00:00:00          (a row says: TAI - UTC grows from 36 s to 37 s)
 #     TAI   00:00:34   00:00:35   00:00:36   00:00:37          no step, no repetition
@@ -15,11 +17,10 @@
 # A removed second (23:59:59 is left out) is defined and was never used; a row with one second less means it.
 #
 # What may never happen: a difference that is told twice (ADR 0029), a row that shifts times which were right before.
-# Hence a table only grows at its end, and each row is one second more or less than the one before it.
+# Hence a table only grows behind its expiry, and each row is one second more or less than the one before it.
 #
-# A row that is not there says something as well: until its expiry a table knows all leap seconds. So two tables agree
-# if they have the same rows until the earlier of their expiries, and then the one that is known for longer has all that
-# the other one has.
+# A row that is not there says something as well. So two tables agree if they have the same rows until the earlier of
+# their expiries, and then the one that is known for longer has all that the other one has.
 #
 # Before 1972 UTC had seconds of another length, and its distance from TAI was not a whole number. The first row stands
 # for all times before it: those are written as if UTC had always gone as in 1972, 10 s behind TAI.
@@ -76,8 +77,9 @@ class LeapSeconds:
     def extended(self, rows: Iterable[LeapRow], expires_mjd: int) -> LeapSeconds:
         """Return a table with more rows behind these, valid until `expires_mjd`.
 
-        Raises ValueError for a row that is there already, is not after the last one, or is not one second more or less
-        than it; and for an expiry before the present one, or no news at all: both mean that the news is old.
+        Raises ValueError for a row that is there already, is not after the last one and after the present expiry, or is
+        not one second more or less than the last one; and for an expiry before the present one, or no news at all: both
+        mean that the news is old.
         """
         more = tuple(rows)
         if expires_mjd < self.expires_mjd or (expires_mjd == self.expires_mjd and not more):
@@ -85,7 +87,13 @@ class LeapSeconds:
                 f"valid until {_day(expires_mjd)}: nothing new, the table in force is valid until "
                 f"{_day(self.expires_mjd)}"
             )
-        return LeapSeconds((*self.rows, *more), expires_mjd)
+        table = LeapSeconds((*self.rows, *more), expires_mjd)
+        if more and more[0].mjd <= self.expires_mjd:
+            raise ValueError(
+                f"leap second at {_day(more[0].mjd)}, should be after {_day(self.expires_mjd)}: "
+                "until then the table in force knows them all"
+            )
+        return table
 
     def check_agrees(self, other: LeapSeconds) -> None:
         """Raise ValueError if `other` says something else of the time that both tables know; the message says what."""

@@ -4,10 +4,14 @@ On-board time is TAI and knows nothing of leap seconds. The table serves what tu
 log, and a computer whose own clock goes by UTC (`Platform.leap_seconds`).
 """
 
-# What is stored is only what ground has added, one row of the vault: the expiry, and rows behind the built-in ones. So
-# newer software brings a newer table, and rows that it has by then are left out; if it contradicts what was stored, the
-# stored row is foreign and stays as it is. Ground can go back to the built-in table (`reset_leap_seconds`): whoever
-# announced a wrong leap second, or an expiry too far away, is not stuck with it.
+# What is stored, in one row of the vault, is the whole table that a command has put in force. At a boot the built-in
+# table and the stored one have to agree, and the one that is known for longer is in force. So newer software brings a
+# newer table, and older software keeps what is stored; if the two contradict one another, by a row or by the lack of
+# one, the stored row is foreign and stays as it is. Only the difference would not do: other software would add it to
+# another table, and nobody could see that a row is missing between the two.
+#
+# Ground can go back to the built-in table (`reset_leap_seconds`): whoever announced a wrong leap second, or an expiry
+# too far away, is not stuck with it.
 #
 # A command is checked by itself before it is accepted, and again when its turn comes, against what the vault has by
 # then: two commands with the same leap second are queued, the second one is refused.
@@ -194,17 +198,16 @@ def stored_table(vault: Vault) -> tuple[LeapSeconds, str]:
 
 
 def _encode(table: LeapSeconds) -> bytes:
-    """Return what of a table is not built in."""
-    added = [row for row in table.rows if row not in BUILT_IN.rows]
-    return _HEAD.pack(table.expires_mjd) + b"".join(_ROW.pack(*row) for row in added)
+    return _HEAD.pack(table.expires_mjd) + b"".join(_ROW.pack(*row) for row in table.rows)
 
 
 def _decode(stored: bytes) -> LeapSeconds:
-    """Return the built-in table with what is stored. Raises ValueError for what this software would not have stored."""
+    """Return the built-in table, or the stored one if it is known for longer.
+
+    Raises ValueError for what is not a table, or contradicts the built-in one.
+    """
     if len(stored) < _HEAD.size or (len(stored) - _HEAD.size) % _ROW.size:
         raise ValueError(f"{len(stored)} octets, should be {_HEAD.size} and {_ROW.size} for each leap second")
     (expires_mjd,) = _HEAD.unpack_from(stored)
-    rows = [LeapRow(*row) for row in _ROW.iter_unpack(stored[_HEAD.size :])]
-    # This software may be newer than what is stored.
-    more = tuple(row for row in rows if row not in BUILT_IN.rows)
-    return LeapSeconds((*BUILT_IN.rows, *more), max(expires_mjd, BUILT_IN.expires_mjd))
+    rows = tuple(LeapRow(*row) for row in _ROW.iter_unpack(stored[_HEAD.size :]))
+    return BUILT_IN.longer_of(LeapSeconds(rows, expires_mjd))
