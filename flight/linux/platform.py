@@ -23,6 +23,23 @@ raises KeyboardInterrupt there, SIGTERM raises SystemExit.
 # SIGHUP never cuts a call short: of a terminal that hangs up, the kernel and the shell tell the same process, so two of
 # them are one request. For the same reason SIGHUP no longer ends the process after the first ending signal: what is
 # still to come is the orderly end. SIGALRM belongs to the time limit of drivers (flight/linux/call_limit.py).
+#
+# TAI. The system has no clock that goes evenly over a leap second: CLOCK_TAI equals CLOCK_REALTIME until a time daemon
+# has told the kernel the difference, and CLOCK_REALTIME is set back by a second. The kernel does so at the first tick
+# after the end of the day, 1 to 10 ms late, later if it is busy. So around an inserted second one number means two
+# times, a second apart:
+#
+#     true UTC          23:59:59.000   23:59:60.000   23:59:60.004   00:00:00.000   00:00:00.050
+#     CLOCK_REALTIME    23:59:59.000   00:00:00.000   23:59:59.004   00:00:00.000   00:00:00.050
+#                       |------------- two times are possible: which one? ----------------------|
+#
+# Of the two it is the one that is nearer to where the monotonic clock puts it, which goes evenly, from the last reading
+# that could mean one time alone. A node that begins within that time has no such reading. It takes the earlier of the
+# two for its first one and goes on from there: it may be a second behind until the end of the guard (50 ms), and is
+# then set right. Neither moves TAI back.
+#
+# At a removed second the clock shows the second that is left out for as long as the kernel is late, and is then set
+# forward. By the table both numbers are the same time, so nothing is to be decided.
 
 from __future__ import annotations
 
@@ -133,7 +150,7 @@ class LinuxPlatform:
         # Wall time, not processor time: a task that blocks keeps the others waiting just as one that computes.
         self.cpu_ns = time.monotonic_ns
         self.leap_seconds: LeapSeconds = BUILT_IN
-        self._told: tuple[int, int] | None = None  # TAI and `now_ns` when the system's clock last said one time
+        self._told: tuple[int, int] | None = None  # TAI and `now_ns` when the clock last meant one time
         self._random = Random(seed)
         self._heap: list[tuple[int, int, _Call]] = []
         self._order = 0
@@ -164,15 +181,15 @@ class LinuxPlatform:
 
     def tai_ns(self) -> int:
         """Return nanoseconds of TAI since 1958, by the system's clock."""
-        # Not CLOCK_TAI: it equals CLOCK_REALTIME until a time daemon has told the kernel the offset. CLOCK_REALTIME
-        # goes through the last second of a day twice if a leap second follows it. TAI goes on from the last time told
-        # before that, by the monotonic clock: it neither stands still nor goes back.
         unix_ns, now_ns = time.time_ns(), time.monotonic_ns()
-        if self.leap_seconds.is_told_twice(unix_ns) and self._told is not None:
-            tai_ns, told_ns = self._told
-            return tai_ns + now_ns - told_ns
-        tai_ns = self.leap_seconds.tai_from_unix(unix_ns)
-        self._told = (tai_ns, now_ns)
+        possible = self.leap_seconds.possible_tai(unix_ns)
+        if self._told is None:
+            tai_ns = possible[0]
+        else:
+            even_ns = self._told[0] + now_ns - self._told[1]
+            tai_ns = min(possible, key=lambda possible_ns: abs(possible_ns - even_ns))
+        if len(possible) == 1 or self._told is None:
+            self._told = (tai_ns, now_ns)
         return tai_ns
 
     def step_cost_ns(self, _task: str) -> int:

@@ -43,13 +43,21 @@ from ground.telemetry.archive import Archive
 
 _TIMER_S = 0.05  # how late a timer of the station may be
 _COMMIT_S = 1.0  # what a kill may lose at most
+_READING_S = 0.02  # between readings of a clock that may mean two times
+_READINGS_MAX = 200  # 4 s: a clock means two times for 2.05 s at most, the leap second and what is around it
 QUIET_STATUS_S = 10.0  # between status lines if nobody watches them on a terminal
 
 
 def epoch_tai_ns(leap_seconds: LeapSeconds = BUILT_IN) -> int:
     """Return TAI (ns since 1958) at the zero of the monotonic clock, by the machine's clock for UTC."""
-    # Read once: from here on the ground counts TAI by the monotonic clock, which no leap second moves.
-    return leap_seconds.tai_from_unix(time.time_ns()) - time.monotonic_ns()
+    # Read once: from here on the ground counts TAI by the monotonic clock, which no leap second moves. A second that is
+    # wrong now would stay so: around a leap second the clock may mean two times, and a moment later it means one.
+    for _ in range(_READINGS_MAX):
+        possible = leap_seconds.possible_tai(time.time_ns())
+        if len(possible) == 1:
+            break
+        time.sleep(_READING_S)
+    return possible[0] - time.monotonic_ns()
 
 
 class _Uplink(asyncio.DatagramProtocol):

@@ -19,11 +19,13 @@ import pytest
 from flight.core.errors import StorageError
 from flight.core.future import Future
 from flight.core.nanoseconds import NS
-from flight.core.utc.leap_seconds import BUILT_IN, LeapRow
+from flight.core.utc.leap_seconds import BUILT_IN, SET_BACK_LATE_NS, LeapRow
+from flight.core.utc.utc_time import MJD_OF_UNIX
 from flight.linux.open_files import OPEN_FILES_MAX
 from flight.linux.platform import CALLS_PER_ROUND, CANCELLED_KEPT, DESCRIPTORS, LinuxPlatform
 from flight.linux.storage import CHANGES_MAX
 from flight.linux.timerfd import TimerFd
+from ground.server.ground_server import epoch_tai_ns
 from hal.base import HalError
 from tests.full_disk import limited_files
 from tests.linux_loop import run_until
@@ -125,36 +127,114 @@ def test_clocks(platform: LinuxPlatform) -> None:
     assert platform.now_ns() <= platform.now_ns()
 
 
-def test_tai_goes_on_evenly_while_the_systems_clock_repeats_a_second(
+END_S = 1_483_228_800  # POSIX time at the end of 2016, whose last second is 23:59:60
+LEAP_TAI_NS = BUILT_IN.tai_from_unix((END_S - 1) * NS) + NS  # when that second begins
+MS = 1_000_000
+
+
+class ClocksOfLinux:
+    """The two clocks of a computer at a time of TAI: CLOCK_REALTIME is set back `late_ns` after the end of the day."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, late_ns: int) -> None:
+        self.tai_ns, self._late_ns = 0, late_ns
+        monkeypatch.setattr(time, "monotonic_ns", lambda: self.tai_ns - LEAP_TAI_NS + 7_000 * NS)
+        monkeypatch.setattr(time, "time_ns", self._realtime)
+
+    def _realtime(self) -> int:
+        since_ns = self.tai_ns - LEAP_TAI_NS
+        return END_S * NS + since_ns - (NS if since_ns >= self._late_ns else 0)
+
+
+@pytest.mark.parametrize("late_ms", [0, 1, 4, 10, 49, 80])
+@pytest.mark.parametrize("step_ns", [250 * MS, MS, 997_003])
+def test_tai_goes_on_evenly_while_the_systems_clock_is_set_back(
+    platform: LinuxPlatform, monkeypatch: pytest.MonkeyPatch, late_ms: int, step_ns: int
+) -> None:
+    """As Linux does it: CLOCK_REALTIME goes back by a second, a tick too late; CLOCK_MONOTONIC goes on."""
+    clocks = ClocksOfLinux(monkeypatch, late_ms * MS)
+    shown = set()
+    for tai_ns in range(LEAP_TAI_NS - 2 * NS, LEAP_TAI_NS + 3 * NS, step_ns):
+        clocks.tai_ns = tai_ns
+        if late_ms * MS <= SET_BACK_LATE_NS or not SET_BACK_LATE_NS <= tai_ns - LEAP_TAI_NS < late_ms * MS:
+            assert platform.tai_ns() == tai_ns
+            shown.add(BUILT_IN.utc_text(tai_ns, 0)[11:19])
+        else:
+            platform.tai_ns()  # later than the guard: wrong until the clock is set back, and not longer
+    monkeypatch.undo()
+    assert {"23:59:58", "23:59:59", "23:59:60", "00:00:00", "00:00:01"} <= shown
+
+
+@pytest.mark.parametrize("late_ms", [0, 4, 49])
+@pytest.mark.parametrize("begin_ms", [-1000, -700, -1, 0, 3, 30, 500, 999, 1000, 1030, 1050])
+def test_a_node_that_begins_within_a_leap_second_never_goes_back(
+    platform: LinuxPlatform, monkeypatch: pytest.MonkeyPatch, late_ms: int, begin_ms: int
+) -> None:
+    """It may be a second behind until its clock means one time, and is right from then on."""
+    clocks = ClocksOfLinux(monkeypatch, late_ms * MS)
+    last_ns, behind = 0, set()
+    for since_ms in range(begin_ms, 1200):
+        clocks.tai_ns = LEAP_TAI_NS + since_ms * MS
+        tai_ns = platform.tai_ns()
+        assert tai_ns > last_ns
+        last_ns = tai_ns
+        if since_ms * MS < NS + SET_BACK_LATE_NS:
+            behind.add(clocks.tai_ns - tai_ns)
+        else:
+            assert tai_ns == clocks.tai_ns
+    monkeypatch.undo()
+    # By its first number alone a node cannot know in which of the two seconds it is.
+    assert behind == (set() if begin_ms >= 1050 else {NS} if begin_ms >= late_ms else {0})
+
+
+def test_a_clock_that_is_set_while_it_means_two_times_is_followed(
     platform: LinuxPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As Linux does it: at the leap second CLOCK_REALTIME is set back by a second, CLOCK_MONOTONIC goes on."""
-    end_s = 1_483_228_800  # POSIX time at the end of 2016, whose last second is 23:59:60
-    begin_ns = BUILT_IN.tai_from_unix((end_s - 2) * NS)
-    elapsed_ns = 0
-    monkeypatch.setattr(time, "monotonic_ns", lambda: 7_000 * NS + elapsed_ns)
-    monkeypatch.setattr(time, "time_ns", lambda: (end_s - 2 - (elapsed_ns >= 2 * NS)) * NS + elapsed_ns)
-    shown = []
-    for step in range(20):
-        elapsed_ns = step * NS // 4
-        assert platform.tai_ns() == begin_ns + elapsed_ns
-        shown.append(BUILT_IN.utc_text(platform.tai_ns(), 0)[11:19])
-    assert shown[::4] == ["23:59:58", "23:59:59", "23:59:60", "00:00:00", "00:00:01"]
+    clocks = ClocksOfLinux(monkeypatch, 0)
+    clocks.tai_ns = BUILT_IN.tai_from_unix(0)
+    platform.tai_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: END_S * NS - 1)  # the first answer of a time server
+    assert platform.tai_ns() == LEAP_TAI_NS - 1
     monkeypatch.undo()
 
 
-def test_a_first_look_in_a_repeated_second_is_by_the_table(
-    platform: LinuxPlatform, monkeypatch: pytest.MonkeyPatch
+def test_a_removed_second_needs_no_guard(platform: LinuxPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock shows the second that is left out until it is set forward: the same time by another number."""
+    first = LeapRow(61_771, 36)
+    platform.leap_seconds = BUILT_IN.extended((first,), 61_900)
+    end_ns = (first.mjd - MJD_OF_UNIX) * 86_400 * NS
+    edge_ns = platform.leap_seconds.tai_from_unix(end_ns)
+    since_ns = 0
+    monkeypatch.setattr(time, "monotonic_ns", lambda: since_ns + 7_000 * NS)
+    monkeypatch.setattr(time, "time_ns", lambda: end_ns + since_ns - (NS if since_ns < 4 * MS else 0))
+    for since_ns in range(-2 * NS, 2 * NS, MS):
+        assert platform.tai_ns() == edge_ns + since_ns
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize(("late_ms", "begin_ms"), [(0, -1001), (4, -900), (4, 2), (4, 500), (4, 1049), (4, 1050)])
+def test_a_ground_that_starts_within_a_leap_second_waits_until_its_clock_means_one_time(
+    monkeypatch: pytest.MonkeyPatch, late_ms: int, begin_ms: int
 ) -> None:
-    monkeypatch.setattr(time, "time_ns", lambda: 1_483_228_799 * NS)
-    assert BUILT_IN.utc_text(platform.tai_ns(), 0) == "2016-12-31T23:59:59Z"
+    clocks = ClocksOfLinux(monkeypatch, late_ms * MS)
+    clocks.tai_ns = LEAP_TAI_NS + begin_ms * MS
+    naps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        clocks.tai_ns += round(seconds * NS)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    assert epoch_tai_ns() + time.monotonic_ns() == clocks.tai_ns
+    assert sum(naps) < 2.1 and bool(naps) == (-1000 <= begin_ms < 1050)
+    monkeypatch.setattr(time, "time_ns", lambda: END_S * NS)  # a clock that stands still
+    assert epoch_tai_ns() + time.monotonic_ns() == LEAP_TAI_NS
     monkeypatch.undo()
 
 
 def test_a_newer_table_counts_from_the_next_look_on(platform: LinuxPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
     """News that come late set the time right: the system's clock has gone a second slower than TAI."""
     end_s = 1_830_297_600  # 2028-01-01
-    monkeypatch.setattr(time, "time_ns", lambda: end_s * NS)
+    monkeypatch.setattr(time, "time_ns", lambda: (end_s + 1) * NS)
     before_ns = platform.tai_ns()
     platform.leap_seconds = BUILT_IN.extended((LeapRow(61_771, 38),), 61_900)
     assert platform.tai_ns() == before_ns + NS

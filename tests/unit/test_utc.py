@@ -10,7 +10,7 @@ import pytest
 from flight.core.errors import DecodeError, SetupError
 from flight.core.nanoseconds import NS
 from flight.core.utc.leap_second_list import LIST_OCTETS_MAX, read_leap_second_list
-from flight.core.utc.leap_seconds import BUILT_IN, ROWS_MAX, LeapRow, LeapSeconds
+from flight.core.utc.leap_seconds import BUILT_IN, ROWS_MAX, SET_BACK_LATE_NS, LeapRow, LeapSeconds
 from flight.core.utc.utc_time import UtcTime, date_of, mjd_of
 from ground.cli.leap_seconds import contradiction
 from ground.leap_second_file import SYSTEM_LIST, ground_table, read_table
@@ -71,9 +71,14 @@ def test_posix_time_has_one_number_for_two_seconds() -> None:
     assert [BUILT_IN.tai_from_unix(end + late) for late in (-1, 0)] == [
         tai("2016-12-31T23:59:59.999999999Z"), tai("2017-01-01T00:00:00Z"),
     ]  # fmt: skip
-    assert [BUILT_IN.is_told_twice(end + late) for late in (-NS - 1, -NS, -1, 0)] == [False, True, True, False]
-    assert not BUILT_IN.is_told_twice(63_072_000 * NS - 1), "the first row begins with no leap second"
-    assert not BUILT_IN.is_told_twice(UNIX_NS)
+    leap_ns = tai("2016-12-31T23:59:60Z")
+    for late in (-NS, -1, 0, 1, SET_BACK_LATE_NS - 1):
+        assert BUILT_IN.possible_tai(end + late) == (leap_ns + late, leap_ns + NS + late)
+    for late in (-NS - 1, SET_BACK_LATE_NS):
+        assert BUILT_IN.possible_tai(end + late) == (BUILT_IN.tai_from_unix(end + late),)
+    assert len(BUILT_IN.possible_tai(63_072_000 * NS - 1)) == 1, "the first row begins with no leap second"
+    assert BUILT_IN.possible_tai(UNIX_NS) == (TAI_NS,)
+    assert BUILT_IN.possible_tai(-UNIX_NS) == (BUILT_IN.tai_from_unix(-UNIX_NS),)
 
 
 def test_a_removed_second_is_left_out() -> None:
@@ -84,7 +89,7 @@ def test_a_removed_second_is_left_out() -> None:
     with pytest.raises(ValueError, match="2027-12-31 has no second 23:59:59"):
         tai("2027-12-31T23:59:59Z", REMOVED)
     unix_ns = UtcTime.parse("2028-01-01T00:00:00Z").unix_ns
-    assert not REMOVED.is_told_twice(unix_ns - 1)
+    assert len(REMOVED.possible_tai(unix_ns - 1)) == 1
     assert REMOVED.tai_from_unix(unix_ns) == before + 2 * NS
 
 

@@ -41,6 +41,7 @@ from flight.core.utc.utc_time import DAY_S, MJD_OF_TAI, MJD_OF_UNIX, UtcTime, da
 
 ROWS_MAX = 64  # one a year for as long as the time code lasts
 MJD_MIN, MJD_MAX = mjd_of(date(1972, 1, 1)), mjd_of(date(2101, 1, 1))
+SET_BACK_LATE_NS = 50_000_000  # a guard: Linux sets its clock back at the next tick, which comes within 10 ms
 
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -151,16 +152,21 @@ class LeapSeconds:
     def tai_from_unix(self, unix_ns: int) -> int:
         """Convert ns of POSIX time since 1970 to ns of TAI since 1958.
 
-        A POSIX clock that goes through a number twice means two times by it: `is_told_twice`. Here it is the first.
+        The clock of a computer may mean another time by the same number: `possible_tai`.
         """
         return unix_ns + self._ahead_ns[max(bisect_right(self._unix_ns, unix_ns) - 1, 0)]
 
-    def is_told_twice(self, unix_ns: int) -> bool:
-        """Return whether POSIX time has this number twice: in the second before a leap second, and in that itself."""
-        index = bisect_right(self._unix_ns, unix_ns)  # the row that comes next
-        if index in (0, len(self.rows)) or unix_ns < self._unix_ns[index] - NS:
-            return False
-        return self.rows[index].tai_utc_s > self.rows[index - 1].tai_utc_s
+    def possible_tai(self, unix_ns: int) -> tuple[int, ...]:
+        """Return the times of TAI that the clock of a computer may mean by a number of POSIX time: one, or two.
+
+        Such a clock is set back by a second at an inserted one, a little later than it should be. Two times are
+        possible from a second before the end of the day to SET_BACK_LATE_NS after it, the later one by a second.
+        """
+        at = bisect_right(self._unix_ns, unix_ns + NS) - 1  # the row that begins within a second, or has begun last
+        inserted = at > 0 and self.rows[at].tai_utc_s > self.rows[at - 1].tai_utc_s
+        if not inserted or unix_ns >= self._unix_ns[at] + SET_BACK_LATE_NS:
+            return (self.tai_from_unix(unix_ns),)
+        return unix_ns + self._ahead_ns[at - 1], unix_ns + self._ahead_ns[at]
 
     # UTC, as people write it
 
