@@ -14,8 +14,9 @@ any other number and is never guessed; a definition tells it.
 # What makes a guess safe enough to show. All of these must hold for every packet of the APID, over the whole recording:
 #
 #   - a secondary header is flagged, and the packet is long enough to hold any of the codes;
-#   - the fields are in range: of random 32-bit words one in 50 is below 86,400,000 (ms of a day), of random 16-bit
-#     words one in 65 is below 1000 (us of a ms), so a few packets leave chance no room;
+#   - the fields are in range: of random 32-bit words one in 50 is below 86,401,000 (ms of a day), of random 16-bit
+#     words one in 65 is below 1000 (us of a ms), so a few packets leave chance no room. A leap second is in range on
+#     any day: a recording may have one that was not known when this software was made;
 #   - the time lies between 1990 and 2100;
 #   - it never runs back by more than a minute (packets of one APID may overtake one another, days do not repeat);
 #   - it moves at all: a constant is a constant, not a clock.
@@ -32,8 +33,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flight.core.nanoseconds import NS
-from flight.core.utc.utc_time import MJD_OF_TAI, MJD_OF_UNIX
-from flight.link.time.cds import Cds, Finer
+from flight.core.utc.utc_time import DAY_S, MJD_OF_TAI, MJD_OF_UNIX
+from flight.link.time.cds import MS_OF_DAY_MAX, Cds, Finer
 from flight.link.time.cuc import Cuc
 from ground.recording.packet_batch import PacketBatch
 from ground.recording.tai_instants import posix_from_tai
@@ -42,7 +43,6 @@ _HEADER_OCTETS = 6
 _LOOK_OCTETS = 9  # the longest code: P-field, 16 + 32 + 16 bits
 _PACKETS_MIN = 3  # fewer could fit by chance
 _SECONDARY = 4  # bit of PacketBatch.flags
-_DAY_S = 86_400
 _DAYS_TO_1970 = MJD_OF_UNIX - MJD_OF_TAI  # from the epoch of level 1
 _FROM_NS, _TO_NS = 631_152_000 * NS, 4_102_444_800 * NS  # 1990, 2100
 _BACK_NS = 60 * NS  # how far packets of one APID may be out of order
@@ -68,11 +68,14 @@ def _number(octets: _Octets, at: int, count: int) -> _Octets:
 
 
 def _cds(octets: _Octets, at: int, fine: bool) -> tuple[_Octets, NDArray[np.bool_]]:
-    """Read CDS (CCSDS 301.0-B-4, 3.3): instants in ns of POSIX time, and which rows are in range."""
+    """Read CDS (CCSDS 301.0-B-4, 3.3): instants in ns of POSIX time, and which rows are in range.
+
+    A leap second has that of the second after it, as POSIX reckons: so times run back by a second there at most.
+    """
     days, ms = _number(octets, at, 2), _number(octets, at + 2, 4)
     us = _number(octets, at + 6, 2) if fine else np.zeros_like(ms)
-    instants = ((days - _DAYS_TO_1970) * _DAY_S * 1000 + ms) * 1_000_000 + us * 1000
-    return instants, (ms < _DAY_S * 1000) & (us < 1000)
+    instants = ((days - _DAYS_TO_1970) * DAY_S * 1000 + ms) * 1_000_000 + us * 1000
+    return instants, (ms <= MS_OF_DAY_MAX) & (us < 1000)
 
 
 def _cds_with_p_field(octets: _Octets, fine: bool) -> tuple[_Octets, NDArray[np.bool_]]:

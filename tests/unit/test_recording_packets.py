@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from fractions import Fraction
 from pathlib import Path
 from random import Random
@@ -11,9 +12,11 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS
-from flight.core.utc.leap_seconds import BUILT_IN
+from flight.core.utc.leap_seconds import BUILT_IN, LeapRow, LeapSeconds
+from flight.core.utc.utc_time import mjd_of
 from flight.kernels import split_packets
 from flight.link.space_packet import SpacePacket
+from flight.link.time.cds import Cds, Finer
 from ground.recording.apid_counts import ApidCount, ApidCounts
 from ground.recording.definition import DecodedBatch
 from ground.recording.definition_set import DefinitionSet, NamedDefinition
@@ -104,6 +107,36 @@ def test_times_of_secondary_headers_are_guessed(code: object, source: str, step_
     assert one.first_ns is not None and one.last_ns is not None
     assert 0 <= UNIX_S * NS - one.first_ns < step_ns + 1000
     assert abs((UNIX_S + seconds[-1]) * NS - one.last_ns) < step_ns + 1000
+
+
+# A leap second that this software does not know: whoever sent the packets did.
+LATER = BUILT_IN.extended((LeapRow(mjd_of(date(2028, 1, 1)), 38),), mjd_of(date(2028, 6, 28)))
+
+
+@pytest.mark.parametrize("form", [Cds(), Cds(finer=Finer.MICROSECONDS)])
+@pytest.mark.parametrize("p_field", [False, True])
+@pytest.mark.parametrize(("begin_ms", "step_ms"), [(-50_000, 500), (-2_000, 999), (0, 7), (999, 1), (-50_000, 50_999)])
+@pytest.mark.parametrize("table", [BUILT_IN, LATER])
+def test_packets_within_a_leap_second_do_not_lose_the_time(
+    form: Cds, p_field: bool, begin_ms: int, step_ms: int, table: LeapSeconds
+) -> None:
+    leap_ns = table.starts_tai_ns[-1] - NS
+    times = [leap_ns + (begin_ms + step_ms * index) * 1_000_000 for index in range(100)]
+    head = form.p_field if p_field else b""
+    packets = [packet(9, i, head + form.encode_tai(tai_ns, table) + bytes(20)) for i, tai_ns in enumerate(times)]
+    (one,) = counts_of(batch_of(b"".join(packets[:52])), batch_of(b"".join(packets[52:])))
+    assert one.time_from.startswith("guess: CDS with P-field" if p_field else "guess: CDS")
+    shown = [table.utc_at(tai_ns).unix_ns for tai_ns in times]  # a leap second has that of the second after it
+    assert (one.first_ns, one.last_ns) == (min(shown), max(shown))
+
+
+@pytest.mark.parametrize("ms", [86_401_000, 100_000_000])
+def test_a_millisecond_that_no_day_has_is_not_a_time(ms: int) -> None:
+    day = (UNIX_S // DAY_S + DAYS_1958_TO_1970).to_bytes(2, "big")
+    packets = [packet(9, i, day + (1000 * i).to_bytes(4, "big") + b"\xff" * 20) for i in range(50)]
+    assert counts_of(batch_of(b"".join(packets)))[0].time_from == "guess: CDS"
+    packets.append(packet(9, 50, day + ms.to_bytes(4, "big") + b"\xff" * 20))
+    assert counts_of(batch_of(b"".join(packets)))[0].time_from == ""
 
 
 def test_no_time_is_made_up() -> None:

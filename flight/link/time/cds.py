@@ -28,7 +28,7 @@ from flight.core.utc.utc_time import DAY_S, MJD_OF_TAI, UtcTime
 
 CODE = 0b100
 _MS_OCTETS = 4
-_MS_MAX = DAY_S * 1000 + 999  # the last one of a leap second
+MS_OF_DAY_MAX = DAY_S * 1000 + 999  # the last one of a leap second
 
 
 class Finer(IntEnum):
@@ -110,8 +110,8 @@ class Cds:
     def _fault(self, time: CdsTime) -> str:
         if not 0 <= time.day < self.period_days:
             return f"day {time.day} of CDS is outside 0 .. {self.period_days - 1}"
-        if not 0 <= time.ms <= _MS_MAX:
-            return f"millisecond {time.ms} of CDS is outside 0 .. {_MS_MAX}"
+        if not 0 <= time.ms <= MS_OF_DAY_MAX:
+            return f"millisecond {time.ms} of CDS is outside 0 .. {MS_OF_DAY_MAX}"
         if not 0 <= time.finer < self.finer.per_ms:
             return f"{time.finer} {self.finer.name.lower()} of CDS are outside 0 .. {self.finer.per_ms - 1}"
         return ""
