@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from typing import Any, ClassVar, Self
 
@@ -177,6 +178,8 @@ def test_a_ground_leaves_the_counts_of_the_missions_own_steps_alone(make_rig: Ma
         ("2016-12-31T23:59:60Z", 1_861_920_036 * NS),
         ("2016-12-31T23:59:60.5Z", 1_861_920_036 * NS + NS // 2),
         ("2017-01-01T00:00:00Z", 1_861_920_037 * NS),
+        ("2016-366T23:59:59Z", 1_861_920_035 * NS),
+        ("2017-01-01T05:29:60+05:30", 1_861_920_036 * NS),
     ],
 )
 def test_release_times_as_people_write_them(text: str, tai_ns: int) -> None:
@@ -194,13 +197,19 @@ def test_release_times_as_people_write_them(text: str, tai_ns: int) -> None:
         "tomorrow",
         "2026-13-01T00:00:00Z",
         "1900-01-01",
-        "2026-12-31T23:59:60Z",
+        "2026-12-31T23:58:60Z",
         "10:60:00",
     ],
 )
 def test_other_texts_are_no_release_times(text: str) -> None:
-    with pytest.raises(OrbitnodeError, match="should be UTC such as"):
+    says = f"time {text!r}: should be UTC such as 2026-03-20T10:00:00Z, or +SECONDS from now on board"
+    with pytest.raises(OrbitnodeError, match=f"^{re.escape(says)}$"):
         release_tai_ns(text, 5 * NS, BUILT_IN)
+
+
+def test_a_release_in_a_leap_second_that_is_not_known_is_refused_with_the_reason() -> None:
+    with pytest.raises(OrbitnodeError, match=r"60Z': 2026-12-31 has no second 23:59:60: no leap second is known there"):
+        release_tai_ns("2026-12-31T23:59:60Z", 5 * NS, BUILT_IN)
 
 
 def asked(*texts: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from datetime import date
 from typing import Any
 
 import pytest
@@ -11,10 +12,13 @@ import pytest
 from flight.catalogue import dictionary_of
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS
+from flight.core.utc.leap_seconds import BUILT_IN, LeapRow
+from flight.core.utc.utc_time import UtcTime, mjd_of
 from flight.link.pus import PusTc, PusTm, RequestId
 from flight.link.sequence_count_ranges import GROUND_SEQ_COUNTS
 from flight.mission import MISSIONS, load
 from ground.commands.commanding import CommandEncoder, describe_field, find_command, parse_arguments
+from ground.commands.release_time import utc_tai_ns
 from ground.commands.verification import CommandTracker
 from ground.link.duplicates import Duplicates
 from ground.operator import CommandRecord
@@ -353,6 +357,55 @@ def test_packet_times_are_written_as_utc() -> None:
     for bad in ("yesterday", "+5", "2026-13-01", "1900-01-01"):
         with pytest.raises(OrbitnodeError, match=r"should be UTC such as 2026-03-20T10:00:00Z$"):
             encoder.encode("set_retrieval_start", {"time": bad, "stores": []})
+
+
+REMOVED = BUILT_IN.extended((LeapRow(mjd_of(date(2028, 1, 1)), 36),), mjd_of(date(2028, 6, 28)))
+
+
+@pytest.mark.parametrize(
+    ("texts", "utc"),
+    [
+        (("2016-12-31T23:59:60Z", "2016-366T23:59:60Z", "2016-12-31T23:59:60", "2016-12-31 23:59:60.0Z",
+          "2016-12-31T23:59:60+00:00", "2016-12-31T23:59:60-00:00", "2017-01-01T00:59:60+01:00",
+          "2017-001T05:29:60+0530", "2016-366T18:59:60-05", "2016-12-31T23:59:60,000Z"), "2016-12-31T23:59:60Z"),
+        (("2016-12-31T23:59:59.999999999Z", "2016-366T23:59:59.999999999999Z", "2017-01-01T00:59:59.999999999+01:00"),
+         "2016-12-31T23:59:59.999999999Z"),
+        (("2017-01-01", "2017-001", "2017-01-01T00:00", "2017-001 00:00Z", "2017-01-01T00:00:00.0"),
+         "2017-01-01T00:00:00Z"),
+        (("2016-366T23:00-01", "2017-01-01 01:00+0100"), "2017-01-01T00:00:00Z"),
+        (("2028-01-01T00:59:58+01:00", "2027-365T23:59:58"), "2027-12-31T23:59:58Z"),
+    ],
+)  # fmt: skip
+def test_utc_is_read_in_every_form_by_one_rule(texts: tuple[str, ...], utc: str) -> None:
+    tai_ns = REMOVED.tai_at(UtcTime.parse(utc))
+    assert {text: utc_tai_ns(text, REMOVED) for text in texts} == dict.fromkeys(texts, tai_ns)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (f"{day}T{clock}{offset}", says)
+        for days, clocks, says in (
+            (("2027-12-31", "2027-365"), (("23:59:59", ("Z", "", "+00:00")), ("22:59:59.5", ("-01", "-01:00"))),
+             "2027-12-31 has no second 23:59:59: it was left out, 00:00:00 comes in its place"),
+            (("2026-12-31", "2026-365"), (("23:59:60", ("Z", "", "+00:00")), ("18:29:60", ("-05:30",))),
+             "2026-12-31 has no second 23:59:60: no leap second is known there, the table is valid until 2028-06-28"),
+            (("2016-12-31", "2016-366"), (("23:59:60", ("+01:00", "-00:01")), ("22:59:60", ("Z", "+01")),
+                                          ("24:00:00", ("Z", "")), ("12:60:00", ("Z",)), ("12:00:61", ("Z",)),
+                                          ("12:00:00", ("+24:00", "+01:60", "z", "+")), ("12:00:00.", ("Z",)),
+                                          ("12", ("Z",)), ("12:00:00", ("Z\n", " ", "ZZ"))),
+             "should be UTC such as 2026-03-20T10:00:00Z"),
+        )
+        for day in days for clock, offsets in clocks for offset in offsets
+    ] + [(text, "should be UTC such as 2026-03-20T10:00:00Z") for text in (
+        "2016-367", "2016-000", "0000-01-01", "9999-12-31", "0001-01-01T00:00+23:59", "2016-12-31Z", "20161231T235960Z",
+        "\u0662016-12-31", "1957-12-31T23:59:49Z",
+    )],
+)  # fmt: skip
+def test_utc_that_does_not_exist_is_refused_in_every_form(text: str, says: str) -> None:
+    with pytest.raises(OrbitnodeError) as refused:
+        utc_tai_ns(text, REMOVED)
+    assert str(refused.value) == f"time {text!r}: {says}"
 
 
 def test_stores_go_by_name_or_place() -> None:

@@ -86,8 +86,10 @@ def test_a_removed_second_is_left_out() -> None:
     assert [REMOVED.utc_text(before + i * NS, 0)[11:] for i in range(4)] == [
         "23:59:57Z", "23:59:58Z", "00:00:00Z", "00:00:01Z",
     ]  # fmt: skip
-    with pytest.raises(ValueError, match="2027-12-31 has no second 23:59:59"):
+    with pytest.raises(ValueError, match="2027-12-31 has no second 23:59:59: it was left out, 00:00:00 comes in its"):
         tai("2027-12-31T23:59:59Z", REMOVED)
+    with pytest.raises(ValueError, match="2027-12-31 has no second 23:59:59: it was left out"):
+        REMOVED.tai_from_utc(datetime(2027, 12, 31, 23, 59, 59, 999_999, UTC))
     unix_ns = UtcTime.parse("2028-01-01T00:00:00Z").unix_ns
     assert len(REMOVED.possible_tai(unix_ns - 1)) == 1
     assert REMOVED.tai_from_unix(unix_ns) == before + 2 * NS

@@ -190,15 +190,19 @@ class LeapSeconds:
         if utc.second >= DAY_S:
             tai_ns -= NS  # POSIX has the number of the second after it
         if self.utc_at(tai_ns) != utc:
-            what = f"{_day(utc.mjd)} has no second {utc.clock}"
-            raise ValueError(
-                f"{what}: no leap second is known there, the table is valid until {_day(self.expires_mjd)}"
-            )
+            why = (
+                "it was left out, 00:00:00 comes in its place" if utc.second < DAY_S else
+                f"no leap second is known there, the table is valid until {_day(self.expires_mjd)}"
+            )  # fmt: skip
+            raise ValueError(f"{_day(utc.mjd)} has no second {utc.clock}: {why}")
         return tai_ns
 
     def tai_from_utc(self, utc: datetime) -> int:
-        """Convert an aware datetime, which is never in a leap second, to ns of TAI since 1958."""
-        return self.tai_from_unix((utc - _UNIX_EPOCH) // _MICROSECOND * 1000)
+        """Convert an aware datetime, which is never in a leap second, to ns of TAI since 1958.
+
+        Raises ValueError for a second that was left out, as `tai_at`.
+        """
+        return self.tai_at(UtcTime.from_unix((utc - _UNIX_EPOCH) // _MICROSECOND * 1000))
 
 
 def _day(mjd: int) -> str:
