@@ -44,6 +44,9 @@ from flight.core.nanoseconds import ns
 
 # Bounds what is held: units that nobody takes, and those under way over a long light time. A pass needs far less.
 _PENDING_UNITS = 65_536
+# The longest stretch of good bits that is drawn, 29 years at the highest rate. At a tiny rate the formula gives more
+# than a float holds.
+_GAP_BITS_MAX = float(1 << 63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,4 +306,4 @@ class Channel:
         if rate <= 0.0:
             return None
         # 1 - u is never 0, and log1p keeps the digits of a rate of 1e-7.
-        return int(math.log(1.0 - self._random.random()) / math.log1p(-rate))
+        return int(min(math.log(1.0 - self._random.random()) / math.log1p(-rate), _GAP_BITS_MAX))

@@ -93,3 +93,11 @@ def test_bit_errors_are_deterministic_and_counted(seed: int, rate: float, sizes:
     first = run()
     assert first == run()
     assert all(int.from_bytes(octets, "big").bit_count() == errors for octets, errors in first)
+
+
+@given(st.floats(0.0, 1e-12), st.integers(0, 2**32))
+def test_any_tiny_rate_is_a_rate(rate: float, seed: int) -> None:
+    channel = Channel(ChannelConfig(bit_error_rate=rate, acquisition_s=0.0), Random(seed))
+    channel.on_rise(0, lambda _t: 0)
+    assert channel.offer(bytes(100), 0)
+    assert [d.octets for d in channel.deliveries(10**12)] == [bytes(100)]

@@ -160,6 +160,15 @@ def test_bit_errors_come_at_their_rate() -> None:
     assert 0 < down.counters.with_errors < 2_000
 
 
+@pytest.mark.parametrize("rate", [5e-324, 1e-310, 1e-308])
+def test_a_rate_too_small_for_any_error_gives_none(rate: float) -> None:
+    sent = channel(bit_error_rate=rate, acquisition_s=0.0)
+    sent.on_rise(0, delay)
+    for _ in range(10):
+        assert sent.offer(bytes(1000), 0)
+    assert [delivery.bit_errors for delivery in sent.deliveries(10**12)] == [0] * 10
+
+
 def test_errors_fall_on_every_bit_alike() -> None:
     down = channel(bit_error_rate=0.25, buffer_octets=2**20, acquisition_s=0.0)
     down.on_rise(0, delay)
