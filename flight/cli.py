@@ -18,7 +18,9 @@ Exit codes:
 # a board without extras (ADR 0010). A package that the chosen command misses becomes one line that names the extra.
 #
 # What becomes of stderr changes no exit code, since progress and errors are not the result. A result that stdout does
-# not take is a failure. If the reader of a pipe has left (`| head`), the command fails too, but says nothing about it.
+# not take is a failure, also if stdout was closed from the start (`>&-`): its descriptor then stands on /dev/null, so
+# that no file is opened under its number, and what is written there is lost. A loop prints no result, and goes on. If
+# the reader of a pipe has left (`| head`), the command fails too, but says nothing about it.
 #
 # Where an error ends: OrbitnodeError and HalError have a message for people and become one line. What the system
 # refused (a full disk, a limit) becomes one line with a remedy (flight/linux/surroundings.py). Anything else is a
@@ -228,14 +230,17 @@ class _Stdout:
     They are raised as OrbitnodeError, or as BrokenPipeError if the reader of a pipe went away.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, is_closed: bool) -> None:
         self._stream = stream
+        self._is_closed = is_closed
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
         """Write `text`. Raises OrbitnodeError or BrokenPipeError if stdout does not take it."""
+        if self._is_closed and text:
+            raise OrbitnodeError("stdout takes no more: it is closed")
         try:
             return self._stream.write(text)
         except BrokenPipeError:
@@ -272,11 +277,11 @@ def _settle(stream: TextIO) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, by default the process's own; return its exit code."""
-    open_standard_descriptors()
+    is_closed = open_standard_descriptors()
     stdout, stderr = sys.stdout, sys.stderr
     if isinstance(stdout, io.TextIOWrapper):
         stdout.reconfigure(errors="backslashreplace")  # a character that its encoding lacks must not fail a command
-    sys.stdout, sys.stderr = cast("TextIO", _Stdout(stdout)), cast("TextIO", GuardedStream(stderr))
+    sys.stdout, sys.stderr = cast("TextIO", _Stdout(stdout, is_closed=is_closed)), cast("TextIO", GuardedStream(stderr))
     try:
         with ExitStack() as streams:
             return _run(sys.argv[1:] if argv is None else argv, streams)

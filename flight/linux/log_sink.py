@@ -32,9 +32,10 @@ States of a sink, by what its helper thread does:
 #                               that does not read delays the end of the process by GIVE_UP_S, one that reads slowly by
 #                               CLOSE_S. Neither changes the exit code.
 #     every other command       stdout is Python's own: a paused reader pauses a batch or a live view, which harms
-#                               nobody; one that is gone, or a full disk, ends the command with exit code 1. stderr may
-#                               pause a command as well, but its faults end at a `GuardedStream`
-#                               (flight/core/guarded_stream.py) and change neither result nor exit code.
+#                               nobody; one that is gone, a full disk, or a stdout that was closed from the start ends
+#                               the command with exit code 1. stderr may pause a command as well, but its faults end at
+#                               a `GuardedStream` (flight/core/guarded_stream.py) and change neither result nor exit
+#                               code.
 #     a simulated node's log    a file behind a `GuardedStream`: in virtual time nothing is late, and a full disk of
 #                               this machine is not the simulated one's.
 
@@ -335,8 +336,11 @@ def diverted() -> Iterator[LogSink]:
             sys.stderr, sys.stdout = stderr, stdout
 
 
-def open_standard_descriptors() -> None:
-    """Open descriptors 0, 1 and 2 on /dev/null if they are closed, and their streams if they are missing."""
+def open_standard_descriptors() -> bool:
+    """Open descriptors 0, 1 and 2 on /dev/null if they are closed, and their streams if they are missing.
+
+    Return whether stdout was missing: what is written to it reaches nobody.
+    """
     # A process that was started with one of them closed (`2>&-`) would open its first file under that number, and
     # whatever is printed past Python would go into that file.
     while (fileno := os.open(os.devnull, os.O_RDWR)) <= 2:
@@ -344,7 +348,9 @@ def open_standard_descriptors() -> None:
     os.close(fileno)
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for the life of the process
-    if sys.stdout is None:
+    missing = sys.stdout is None
+    if missing:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    return missing

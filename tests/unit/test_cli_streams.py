@@ -79,9 +79,27 @@ def test_a_result_that_stdout_does_not_take_is_a_failure_in_one_line(kind: str) 
         "full disk": "orbitnode: error: stdout takes no more: No space left on device\n",
         "reader gone": "",
         "terminal hung up": "orbitnode: error: stdout takes no more: Input/output error\n",
-        "closed": "",
+        "closed": "orbitnode: error: stdout takes no more: it is closed\n",
     }
-    assert (done.returncode, done.stderr) == (0 if kind == "closed" else 1, lines[kind])
+    assert (done.returncode, done.stderr) == (1, lines[kind])
+
+
+def test_only_what_prints_a_result_fails_without_stdout(tmp_path: Path) -> None:
+    taken = str(tmp_path / "taken")
+    Path(taken).touch()
+    soak = ("sim", "link", "--hours", "0.3", "--commands", "1", "--ber", "0", "--drop", "0")
+    lines: dict[tuple[str, ...], int] = {
+        ("dictionary", "--xtce"): 1,
+        ("dictionary", "--yamcs", str(tmp_path / "yamcs")): 1,
+        ("dictionary", "--out", str(tmp_path / "d.xml")): 0,
+        ("keys", "new", "--keys", str(tmp_path / "a.keys")): 1,
+        ("--help",): 1,
+        ("--version",): 1,
+        soak: 1,
+        (*soak, "--json"): 1,
+    }
+    done = run_each(list(lines), preexec_fn=lambda: os.close(1))
+    assert {words: one.returncode for words, one in zip(lines, done, strict=True)} == lines
 
 
 def test_both_gone_is_still_the_same_failure() -> None:
@@ -126,7 +144,7 @@ def test_a_file_opened_by_a_command_never_stands_under_the_number_of_a_closed_st
     code = f"""
 import os, sys
 from flight.linux.log_sink import open_standard_descriptors
-open_standard_descriptors()
+assert open_standard_descriptors() and not open_standard_descriptors()
 print("to nowhere")
 print("to nowhere", file=sys.stderr)
 with open({str(tmp_path / "journal")!r}, "w") as file:

@@ -125,7 +125,7 @@ SURROUNDINGS = {
     "ASCII, a dumb and narrow terminal, no HOME, TMPDIR, stdin and current folder": Surroundings(
         NARROW, inside=closed(0), is_nowhere=True
     ),
-    ALL_CLOSED: Surroundings(inside=closed(0, 1, 2)),
+    ALL_CLOSED: Surroundings(inside=closed(0, 1, 2), status=if_it_prints(1)),
     "a full device": Surroundings(stdout=lambda: os.open(FULL_DEVICE, os.O_WRONLY), status=if_it_prints(1)),
     READER_GONE: Surroundings(stdout=gone_reader, status=if_it_prints(1)),
     "files of 512 octets at most": Surroundings(inside=limited(resource.RLIMIT_FSIZE, 512)),
