@@ -156,13 +156,25 @@ def test_every_event_has_a_template_with_parameters_that_there_are() -> None:
         ("set by {soc:+.6f} s", "set by {e__soc; %+.6f} s"),
         ("waited {soc:g} s", "waited {e__soc} s"),  # Java's %g would write 3.00000
         ("{soc:.0%}", "{e__soc}"),
+        ("{n:d} {n:+d} {i:d}", "{e__n; %d} {e__n; %+d} {e__i; %d}"),
+        ("{u32:d} {u64:+d}", "{e__u32} {e__u64}"),  # which Java would write as signed
+        ("{n:.1f} {u64:e} {i:+.2f}", "{e__n} {e__u64} {e__i}"),  # which Java refuses
+        ("{label:s} {text:s} {at:d}", "{e__label} {e__text} {e__at}"),
+        ("mode {{{n}}}", "mode ({e__n})"),
+        ("{{n}} is {n}", "(n) is {e__n}"),
+        ("{{}}", "()"),
         ("a {missing} b", "a (missing) b"),
+        ("a {odd;x} b {odd;x:d}", "a (odd;x) b (odd;x)"),
         ("no field", "no field"),
-        ("half a field {soc", "half a field {soc"),
+        ("half a field {soc", "half a field (soc"),
+        ("half a field {{n}} soc}", "half a field ((n)) soc)"),
     ],
 )
 def test_a_text_becomes_a_template(text: str, template: str) -> None:
-    fields = (Field("soc", "f32"), Field("n", "u8"))
+    fields = (
+        Field("soc", "f32"), Field("n", "u8"), Field("i", "i64"), Field("u32", "u32"), Field("u64", "u64"),
+        Field("label", "u8", labels=("off", "on")), Field("text", "str"), Field("at", "time"), Field("odd;x", "i8"),
+    )  # fmt: skip
     event = EventDefinition(1, 1, "e", "low", "", fields)
     object.__setattr__(event, "text", text)  # a text that no event of ours could have, but one of others might
     (row,) = event_templates(replace(make(), events=(event,)))
