@@ -4,7 +4,8 @@
 # themselves, for whoever changes them. Two things are general:
 #
 # - Paths are relative: Yamcs runs in the folder that holds `etc` and `mdb`.
-# - JSON is YAML: whatever comes from the mission as a text is written as a JSON string.
+# - JSON is YAML, nearly: whatever comes from the mission as a text is written as a JSON string (`_flow`), but a letter
+#   beyond the BMP as itself, since YAML reads the two escapes of JSON as two letters.
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ def instance_files(instance: YamcsInstance) -> Mapping[str, str]:
     system = named_for_xtce(instance.dictionary).mission
     database = f"mdb/{instance.name}.xml"
     return {
-        "etc/yamcs.yaml": _SERVER.format(header=_HEADER, port=HTTP_PORT, name=json.dumps(instance.name)),
+        "etc/yamcs.yaml": _SERVER.format(header=_HEADER, port=HTTP_PORT, name=_flow(instance.name)),
         f"etc/yamcs.{instance.name}.yaml": _instance(instance, system, database),
         "etc/processor.yaml": _HEADER + _PROCESSOR,
         "etc/events.yaml": _HEADER + "".join(f"- {_flow(row)}\n" for row in event_templates(instance.dictionary)),
@@ -43,7 +44,9 @@ def instance_files(instance: YamcsInstance) -> Mapping[str, str]:
 
 
 def _flow(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    # What cannot be printed is escaped: YAML allows little of it, and takes some of it as the end of a line.
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
 
 
 def _instance(instance: YamcsInstance, system: str, database: str) -> str:

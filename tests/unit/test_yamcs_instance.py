@@ -181,6 +181,19 @@ def test_a_text_becomes_a_template(text: str, template: str) -> None:
     assert row == {"eventId": "1-1", "template": template, "subsystem": "node"}
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("lab", '"lab"'), ("𐐀x", '"𐐀x"'), ("\u5149-1", '"\u5149-1"'), ("a\x7f\x85\u2028\ufeff", None)],
+    ids=["plain", "beyond the BMP", "within it", "unprintable"],
+)
+def test_a_name_in_the_files_is_read_back_as_it_is(tmp_path: Path, name: str, written: str | None) -> None:
+    yaml = pytest.importorskip("yaml")
+    instance = replace(yamcs_instance(mission(tmp_path, LINK)), name=name)
+    text = instance_files(instance)["etc/yamcs.yaml"]
+    assert written is None or f"  - {written}\n" in text
+    assert yaml.safe_load(text.encode())["instances"] == [name]
+
+
 # The folder
 
 FILES = {"etc/a.yaml": "one\n", "mdb/x.xml": "<x/>\n"}
