@@ -11,6 +11,10 @@
 #     list, and a file that is not as listed        refused: the file was changed
 #     list, and a file that is not written any more removed, if it is as listed
 #
+# Names, types and sizes are looked at first, and a file is read only if it may be one of ours: somebody's folder may
+# hold a FIFO, or more than fits into memory. A symbolic link in the place of a file or folder of ours is refused,
+# whatever it leads to (plain_folder.py).
+#
 # All checks come before the first write.
 
 from __future__ import annotations
@@ -20,9 +24,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from flight.core.errors import OrbitnodeError, reason_of
-from ground.whole_file import whole_file
+from ground.yamcs.plain_folder import PlainFolder
 
 LIST = "written.sha256"
+_LIST_OCTETS_MAX = 1 << 20
+_FILE_OCTETS_MAX = 1 << 28  # nothing that is written here comes near to it
 
 
 def write_instance(folder: Path, files: Mapping[str, str]) -> None:
@@ -32,59 +38,73 @@ def write_instance(folder: Path, files: Mapping[str, str]) -> None:
     one cannot be written.
     """
     contents = {path: text.encode() for path, text in files.items()}
+    digests = {path: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
+    plain = PlainFolder(folder)
     try:
-        listed = _listed(folder)
-        if faults := list(_faults(folder, contents, listed)):
+        listed: Mapping[str, str] = {}
+        faults = []
+        if folder.exists():
+            faults = [*_list_faults(plain)]
+            listed = {} if faults else _listed(plain)
+            faults = faults or [*_faults(plain, contents, digests, listed)]
+        if faults:
             raise OrbitnodeError(f"{folder} is left as it is: {'; '.join(faults)}")
         for path, content in contents.items():
-            with whole_file(folder / path) as stream:
-                stream.write(content)
-        with whole_file(folder / LIST) as stream:
-            stream.write("".join(f"{_sha256(content)}  {path}\n" for path, content in contents.items()).encode())
+            plain.write(path, content)
+        plain.write(LIST, "".join(f"{digest}  {path}\n" for path, digest in digests.items()).encode())
         for path in listed.keys() - contents.keys():
-            (folder / path).unlink(missing_ok=True)
+            plain.remove(path)
     except OSError as error:
         raise OrbitnodeError(f"{folder} cannot be written: {reason_of(error)}") from None
 
 
-def _listed(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file of the list; empty without a list, and without lines that are none of ours."""
-    try:
-        lines = (folder / LIST).read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return {}
-    pairs = (line.split("  ", 1) for line in lines if "  " in line)
-    # A path that leads out of the folder is none that we wrote.
-    return {path: sha256 for sha256, path in pairs if _is_inside(path)}
-
-
-def _is_inside(path: str) -> bool:
-    parts = PurePosixPath(path).parts
-    return bool(parts) and ".." not in parts and not path.startswith("/")
-
-
-def _faults(folder: Path, contents: Mapping[str, bytes], listed: Mapping[str, str]) -> Iterator[str]:
-    """Yield what stands against writing."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
+def _list_faults(plain: PlainFolder) -> Iterator[str]:
+    """Yield why there is no list that could be read."""
+    if not plain.path.is_dir():
         yield "it is not a folder"
-        return
-    if not listed:
-        found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
-        foreign = [path for path in found if _now(folder / path) != contents.get(path)]
-        if foreign:
-            yield f"it is not empty and was not written by `orbitnode dictionary --yamcs` ({foreign[0]}); name another"
+    elif fault := plain.fault(LIST):
+        yield fault
+    elif (plain.size_octets(LIST) or 0) > _LIST_OCTETS_MAX:
+        yield f"{LIST} is too large to be a list of what was written"
+
+
+def _listed(plain: PlainFolder) -> dict[str, str]:
+    """Return the SHA-256 of each file of the list; empty without a list, and without lines that are none of ours."""
+    if plain.size_octets(LIST) is None:
+        return {}
+    lines = plain.read(LIST, _LIST_OCTETS_MAX).decode(errors="replace").splitlines()
+    pairs = (line.split("  ", 1) for line in lines if "  " in line)
+    return {path: sha256 for sha256, path in pairs if _is_ours(path)}
+
+
+def _is_ours(path: str) -> bool:
+    """Return whether we may have written a path like this: within the folder, in one way of writing it."""
+    pure = PurePosixPath(path)
+    return bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts and str(pure) == path and (
+        "\0" not in path and path != LIST
+    )  # fmt: skip
+
+
+def _faults(
+    plain: PlainFolder, contents: Mapping[str, bytes], digests: Mapping[str, str], listed: Mapping[str, str]
+) -> Iterator[str]:  # fmt: skip
+    """Yield what stands against writing."""
+    if not listed and (foreign := min((path for path in plain.files() if path not in contents), default="")):
+        yield _not_ours(foreign)
         return
     for path in sorted({*contents, *listed}):
-        now = _now(folder / path)
-        if now is not None and now != contents.get(path) and _sha256(now) != listed.get(path):
+        size_octets = plain.size_octets(path) if not (fault := plain.fault(path)) else None
+        if fault:
+            yield fault
+        elif size_octets is None:
+            continue
+        elif not listed:
+            if size_octets != len(contents[path]) or plain.sha256(path) != digests[path]:
+                yield _not_ours(path)
+                return
+        elif size_octets > _FILE_OCTETS_MAX or plain.sha256(path) not in (digests.get(path), listed.get(path)):
             yield f"{path} was changed since it was written; keep it under another name, and remove it"
 
 
-def _now(path: Path) -> bytes | None:
-    return path.read_bytes() if path.exists() else None
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _not_ours(path: str) -> str:
+    return f"it is not empty and was not written by `orbitnode dictionary --yamcs` ({path}); name another"

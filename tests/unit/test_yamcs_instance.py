@@ -21,6 +21,7 @@ from ground.yamcs.configuration import instance_files
 from ground.yamcs.event_templates import event_templates
 from ground.yamcs.folder import LIST, write_instance
 from ground.yamcs.instance import yamcs_instance
+from ground.yamcs.plain_folder import PlainFolder
 from tests.command_line import command_line
 from tests.ground_dictionary import make
 
@@ -271,6 +272,128 @@ def test_a_list_that_leads_elsewhere_removes_nothing(tmp_path: Path) -> None:
         stream.write(f"{digest}  ../outside\n{digest}  {outside}\nnonsense\n")
     write_instance(folder, FILES)
     assert outside.read_text() == "x"
+
+
+@pytest.mark.parametrize("path", ["etc/a.yaml", "mdb/x.xml", LIST])
+@pytest.mark.parametrize("is_listed", [True, False])
+@pytest.mark.parametrize("kind", ["fifo", "link", "folder"])
+def test_what_is_not_a_plain_file_in_the_place_of_ours_is_refused_unopened(
+    tmp_path: Path, path: str, is_listed: bool, kind: str
+) -> None:
+    folder, outside = tmp_path / "yamcs", tmp_path / "outside"
+    outside.write_text("theirs")
+    write_instance(folder, FILES)
+    if not is_listed:
+        (folder / LIST).unlink()
+    (folder / path).unlink(missing_ok=True)
+    make_one(folder / path, kind, outside)
+    refused(folder, FILES, rf"{path} is (not a plain file|a symbolic link, which is not followed)|\({path}\)")
+    assert outside.read_text() == "theirs"
+
+
+def make_one(path: Path, kind: str, to: Path) -> None:
+    """One at which an `open` would wait, one that leads out, or one that cannot be read."""
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to(to)
+    else:
+        path.mkdir()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_a_folder_of_others_is_refused_unread(tmp_path: Path, kind: str) -> None:
+    make_one(tmp_path / "theirs", kind, tmp_path / "absent")
+    refused(tmp_path, FILES, "is not empty and was not written by .* \\(theirs\\)")
+
+
+def test_no_file_is_read_that_by_name_or_size_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "a.yaml").write_text("longer than ours\n")
+    (tmp_path / "etc" / "large").touch()
+    os.truncate(tmp_path / "etc" / "large", 1 << 40)
+    opened: list[str] = []
+    monkeypatch.setattr(PlainFolder, "sha256", lambda _, path: opened.append(path))
+    refused_by_name(tmp_path, "etc/large")
+    (tmp_path / "etc" / "large").unlink()
+    refused_by_name(tmp_path, "etc/a.yaml")
+    assert opened == []
+
+
+def refused_by_name(folder: Path, path: str) -> None:
+    with pytest.raises(OrbitnodeError, match=rf"was not written by .* \({path}\)"):
+        write_instance(folder, FILES)
+
+
+@pytest.mark.parametrize("path", ["etc/a.yaml", LIST])
+def test_a_file_that_has_grown_beyond_all_bounds_is_refused_unread(tmp_path: Path, path: str) -> None:
+    write_instance(tmp_path, FILES)
+    os.truncate(tmp_path / path, 1 << 40)
+    with pytest.raises(OrbitnodeError, match=f"{path} (was changed since it was written|is too large)"):
+        write_instance(tmp_path, FILES)
+
+
+@pytest.mark.parametrize("of", ["mdb", "lnk"])
+def test_a_link_in_the_folder_is_not_followed(tmp_path: Path, of: str) -> None:
+    folder, outside = tmp_path / "yamcs", tmp_path / "outside"
+    outside.mkdir()
+    for name in ("victim", "x.xml"):
+        (outside / name).write_text("<x/>\n")
+    write_instance(folder, FILES)
+    digest = hashlib.sha256(b"<x/>\n").hexdigest()
+    with (folder / LIST).open("a") as stream:
+        stream.write(f"{digest}  lnk/victim\n")
+    if of == "mdb":
+        (folder / "mdb" / "x.xml").unlink()
+        (folder / "mdb").rmdir()
+    (folder / of).symlink_to(outside)
+    refused(folder, {"etc/a.yaml": "two\n", "mdb/y.xml": "<y/>\n"}, f"{of} is a symbolic link, which is not followed")
+    assert written(outside) == {"victim": "<x/>\n", "x.xml": "<x/>\n"}
+
+
+def test_a_link_that_comes_up_behind_the_checks_is_not_followed(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "yamcs", tmp_path / "outside"
+    for place in (folder, outside):
+        place.mkdir()
+    (outside / "a").write_text("theirs")
+    (folder / "etc").symlink_to(outside)
+    plain = PlainFolder(folder)
+    for touch in (plain.remove, plain.sha256, lambda path: plain.write(path, b"ours")):
+        with pytest.raises((OSError, OrbitnodeError)):
+            touch("etc/a")
+    (folder / "b").symlink_to(outside / "a")
+    plain.write("b", b"ours")
+    assert written(outside) == {"a": "theirs"} and not (folder / "b").is_symlink()
+    (folder / "c").symlink_to(outside / "a")
+    with pytest.raises(OSError):
+        plain.sha256("c")
+    plain.remove("c")
+    assert written(outside) == {"a": "theirs"}
+
+
+def test_a_folder_that_is_named_by_a_link_is_written(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "named").symlink_to(tmp_path / "real")
+    write_instance(tmp_path / "named", FILES)
+    write_instance(tmp_path / "named", FILES)
+    assert (tmp_path / "real" / LIST).is_file()
+
+
+@pytest.mark.parametrize("path", ["etc//a.yaml", "./etc/a.yaml", LIST, "etc/\0", "", "/"])
+def test_a_list_with_other_spellings_removes_nothing(tmp_path: Path, path: str) -> None:
+    write_instance(tmp_path, FILES)
+    with (tmp_path / LIST).open("a") as stream:
+        stream.write(f"{hashlib.sha256(b'one' + bytes((10,))).hexdigest()}  {path}\n")
+    write_instance(tmp_path, FILES | {"etc/a.yaml": "two\n"})
+    left = written(tmp_path)
+    assert left.pop(LIST) and left == {"etc/a.yaml": "two\n", "mdb/x.xml": "<x/>\n"}
+
+
+def test_the_rights_of_a_file_stay(tmp_path: Path) -> None:
+    write_instance(tmp_path, FILES)
+    (tmp_path / "etc" / "a.yaml").chmod(0o640)
+    write_instance(tmp_path, FILES | {"etc/a.yaml": "two\n"})
+    assert (tmp_path / "etc" / "a.yaml").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
