@@ -4,6 +4,10 @@
 # of a table, a name in XTCE, and the name of a file. So it has none of the characters that mean something in any of
 # these: small letters, digits and "_" remain. A text that people only read, a label or a unit, may have whatever can be
 # printed.
+#
+# Names that are made of others join them by "_", or by "__" where it must be possible to tell them apart again
+# (`structure__field` in XTCE and Yamcs). So a name has no two "_" in a row and none at its end: `a__b` and `c` would be
+# taken for `a` and `b__c`, and `a_` with "_" and `b` makes a name like `a__b`.
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ NAME_CHARACTERS_MAX = 64
 OWNER_CHARACTERS_MAX = 32  # an app's name: other names begin with it, and must fit in as well
 TEXT_CHARACTERS_MAX = 64  # a unit or label: each may stand in every row that ground shows
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
 def is_name(text: object, characters_max: int = NAME_CHARACTERS_MAX) -> bool:
@@ -23,7 +27,10 @@ def is_name(text: object, characters_max: int = NAME_CHARACTERS_MAX) -> bool:
 
 def name_rule(characters_max: int = NAME_CHARACTERS_MAX) -> str:
     """Say what a name should be."""
-    return f"a small letter, then small letters, digits and _, {characters_max} in all at most"
+    return (
+        f"a small letter, then small letters, digits and _, {characters_max} in all at most, "
+        "no _ at the end or beside another"
+    )
 
 
 def is_label(text: object) -> bool:

@@ -24,8 +24,8 @@ from flight.link.pus import ACK_ACCEPTANCE, ACK_COMPLETION, ACK_START, PUS_VERSI
 from flight.link.space_packet import PACKET_OCTETS_MIN
 from ground.xtce.dialect import Dialect
 from ground.xtce.elements import add, add_ancillary
-from ground.xtce.names import BASE_ARGUMENTS, BASE_COMMAND
-from ground.xtce.telemetry import FAILURE_CODE, FAILURE_DETAIL
+from ground.xtce.names import BASE_ARGUMENTS, BASE_COMMAND, FAILURE_DETAIL
+from ground.xtce.telemetry import FAILURE_CODE
 from ground.xtce.types import add_array_types, add_type
 
 VERIFICATION_S = 30.0  # if nobody says how long the reports of a command are waited for

@@ -19,8 +19,8 @@ space packet header down. Facts for which XTCE has no element stand as ancillary
 #   first field of varying length on is one stretch of octets, sized by the packet's length. A command with rows is
 #   offered with one row; the length of a packet that it carries is an argument, which is not sent.
 # - Every number that a command takes has a range, its own or what its type holds: this leaves out NaN and infinity.
-# - Documents of others may have any names and texts. What a name must not contain becomes `_`, with a number if that
-#   makes two names equal; what XML does not allow becomes U+FFFD.
+# - Documents of others may have any names and texts. What a name must not contain becomes `_`, several `_` in a row
+#   become one, and there is a number if that makes two names equal (names.py); what XML does not allow becomes U+FFFD.
 #
 # What Yamcs makes of some of it differently stands in dialect.py.
 

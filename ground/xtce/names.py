@@ -1,5 +1,14 @@
 """Names that XTCE allows (NameType), each given once within its set."""
 
+# What the document declares is named by names of the dictionary, joined by "__": `packet__field`, `command__argument`,
+# `rows__column`; and with a last part of ours for what stands in a packet beside a field: `field__octets`,
+# `rows__count`, `rows__row`. A name of the dictionary has no "__" in it and no "_" at either end
+# (flight/contract/names.py). So a joined name can be taken apart in one way only, and no two are equal. In documents of
+# others the names are brought to this form first.
+#
+# What stands for all packets, such as PUS_TIME, is in capitals and has one part. Only FAILURE_DETAIL has octets beside
+# it, and so could be somebody's packet with such a field: this name is taken.
+
 from __future__ import annotations
 
 import re
@@ -21,7 +30,11 @@ _CONTAINERS = (*BITS_BEFORE, "PusTelemetry", "IdlePacket", "CfdpPdu")
 BASE_COMMAND = "PusTelecommand"
 BASE_ARGUMENTS = {"apid": 11, "ack": 4, "service": 8, "subtype": 8, "source": 16}
 
+# The one parameter beside those of packets that is a text, and so has octets.
+FAILURE_DETAIL = "FAILURE_DETAIL"
+
 _UNNAMABLE = re.compile(r"[./:\[\]\s\x00-\x20\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_JOINING = re.compile("_{2,}")
 
 
 def parameter_name(container: str, field: str) -> str:
@@ -34,7 +47,7 @@ def named_for_xtce(dictionary: Dictionary) -> Dictionary:
 
     Packets share one set of names, commands another, the fields of each a third. Names of our own do not change.
     """
-    packets, commands = _Names(_CONTAINERS), _Names((BASE_COMMAND,))
+    packets, commands = _Names((*_CONTAINERS, FAILURE_DETAIL)), _Names((BASE_COMMAND,))
 
     def fields(given: tuple[Field, ...], taken: Iterable[str] = ()) -> tuple[Field, ...]:
         names = _Names(taken)
@@ -42,7 +55,7 @@ def named_for_xtce(dictionary: Dictionary) -> Dictionary:
 
     return replace(
         dictionary,
-        mission=_Names().of(dictionary.mission),
+        mission=_UNNAMABLE.sub("_", dictionary.mission) or "_",
         structures=tuple(replace(s, name=packets.of(s.name), fields=fields(s.fields)) for s in dictionary.structures),
         events=tuple(replace(e, name=packets.of(e.name), fields=fields(e.fields)) for e in dictionary.events),
         reports=tuple(replace(r, name=packets.of(r.name), fields=fields(r.fields)) for r in dictionary.reports),
@@ -54,14 +67,14 @@ def named_for_xtce(dictionary: Dictionary) -> Dictionary:
 
 
 class _Names:
-    """A set of names, each given out once."""
+    """A set of names that can be joined by "__", each given out once."""
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self._taken = set(taken)
 
     def of(self, name: str) -> str:
         """Return a name that XTCE allows and that was not given out before, as near to `name` as can be."""
-        plain = free = _UNNAMABLE.sub("_", name) or "_"
+        plain = free = _JOINING.sub("_", _UNNAMABLE.sub("_", name)).strip("_") or "unnamed"
         number = 1
         while free in self._taken:
             number += 1

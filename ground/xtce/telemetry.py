@@ -27,12 +27,12 @@ from flight.contract.fields import Field
 from flight.link.space_packet import IDLE_APID
 from ground.xtce.dialect import Dialect
 from ground.xtce.elements import add, add_ancillary, add_size, text_of
-from ground.xtce.names import BITS_BEFORE, ROOT_CONTAINER, parameter_name
+from ground.xtce.names import BITS_BEFORE, FAILURE_DETAIL, ROOT_CONTAINER, parameter_name
 from ground.xtce.types import TIME_BITS, add_array_types, add_time_type, add_type, add_unsigned_type, nan_text
 
 TIME_PARAMETER = "PUS_TIME"
 EVENT_PARAMETER = "EVENT_NUMBER"
-FAILURE_CODE, FAILURE_DETAIL = "FAILURE_CODE", "FAILURE_DETAIL"
+FAILURE_CODE = "FAILURE_CODE"
 
 _HEADER_BITS = {
     "PKT_VERSION": 3, "PKT_TYPE": 1, "PKT_SEC_HDR": 1, "PKT_APID": 11, "PKT_SEQ_FLAGS": 2, "PKT_SEQ_COUNT": 14,

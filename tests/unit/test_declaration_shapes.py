@@ -122,7 +122,10 @@ class Oddly(FailureCode):
 
 
 # What can be written in Python and not in a line, a file name, a column or XTCE.
-ODD_NAMES = ("a.b", "a/b", "a:b", "a[0]", "a b", "a\nb", "a\tb", "a\x00b", "A", "1a", "_a", "", "ä", "a" * 65, "../a")
+ODD_NAMES = (
+    "a.b", "a/b", "a:b", "a[0]", "a b", "a\nb", "a\tb", "a\x00b", "A", "1a", "_a", "", "ä", "a" * 65, "../a",
+    "a__b", "a_", "a_b__", "a___b",  # could be taken for two, joined
+)  # fmt: skip
 ODD_LABELS = ("two\nlines", "bell\x07", "\x1b[31mred", " blank", "blank ", "", "x" * 65)
 
 

@@ -304,6 +304,9 @@ BAD: dict[str, tuple[str, list[str]]] = {
         ":14: app[0].name: is 'my app', should be a small letter, then small letters, digits and _, 32 in all at most",
     ]),
     "a dot in the name": (app_text("a.b", "PlainApp"), [":14: app[0].name: is 'a.b', should be a small letter, then"]),
+    "a name that could be two": (app_text("a__b", "PlainApp"), [
+        ":14: app[0].name: is 'a__b', should be a small letter, then small letters, digits and _, 32 in all at most",
+    ]),
     "an empty name": (app_text("", "PlainApp"), [":14: app[0].name: is '', should be a small letter, then small"]),
     "a long name": (app_text("a" * 33, "PlainApp"), [":14: app[0].name: is 'aaa"]),
     "section of nobody": (app_text("a", "PlainApp") + "[aa]\nlines = 1\n", [":17: aa: unknown section, known: a, "]),
