@@ -68,9 +68,9 @@ def _commands(soak: LinkSoak) -> list[Row]:
 
 def _up(soak: LinkSoak) -> list[Row]:
     up, ground, channel = soak.up, soak.ground.totals, soak.air.up.channel
-    kinds, fates = up.kinds, up.fates
+    kinds, fates = up.kinds, up.cltu_fates
     return [
-        Row("session: CLTUs, by why they were sent", sum(kinds.values()), ground["cltus"]),
+        Row("session: CLTUs", up.cltus, ground["cltus"]),
         Row("session: retransmissions", kinds[Kind.REPEATED], ground["retransmissions"]),
         Row("session: bypass", 0, ground["bypass"]),
         Row("session: alerts", sum(soak.ground.alerts.values()), ground["alerts"]),
@@ -78,7 +78,7 @@ def _up(soak: LinkSoak) -> list[Row]:
         Row("transmitter: CLTUs refused", fates[REFUSED], channel.counters.refused),
         Row("channel: CLTUs dropped", fates[Fate.DROPPED.value], channel.counters.dropped),
         Row("channel: CLTUs cut", fates[Fate.CUT.value], channel.counters.lost - channel.counters.dropped),
-        Row("CLTUs by fate, and under way", sum(kinds.values()), sum(fates.values()) + up.open_fates),
+        Row("frames up by fate, and under way", sum(kinds.values()), sum(up.fates.values()) + up.open_fates),
     ]
 
 
@@ -92,16 +92,10 @@ def _node(soak: LinkSoak) -> list[Row]:
     return [
         *rows,
         Row("FARM-1: lockouts", up.fates["outside_window"], node["farm.lockouts"]),
-        Row("node: rejected, by CLTU and by fragment", by_fate, sum(node[name] for name in rejected)),
+        Row("node: rejected, by frame and by fragment", by_fate, sum(node[name] for name in rejected)),
         Row("node: frames for FARM-1", sum(up.fates[name] for name in FARM_RESULTS), node["tc_frames"]),
         Row("node: packets", soak.commands.arrivals, node["tc_packets"]),
-        Row(
-            # A unit of pieces may hold a frame and octets behind it that are refused.
-            # One that waited as the node went down has no result.
-            "node: units of the receiver",
-            node["tc_frames"] + sum(node[name] for name in rejected) - up.fragments + up.unread,
-            node["cltus"] + node["rejected: cltu"], up.fragments + up.unread_slack,
-        ),
+        Row("node: units of the receiver", up.units, node["cltus"] + node["rejected: cltu"], up.units_slack),
         Row("node: wrong bits corrected", up.corrected_bits, node["cltu_corrected"], up.corrected_slack),
     ]  # fmt: skip
 
@@ -203,6 +197,7 @@ def _figures(soak: LinkSoak) -> dict[str, Any]:
             "lost_because": dict(reasons.most_common(_REASONS_MAX)),
         },
         "up": {
+            "cltus": up.cltus,
             "sent": {kind.value: up.kinds[kind] for kind in Kind},
             "became": dict(sorted(up.fates.items())) | {UNDER_WAY: up.open_fates},
             "with_bit_errors": up.with_errors,

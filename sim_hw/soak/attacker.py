@@ -50,10 +50,9 @@ from sim_hw.soak.protected_frames import (
     TM_HEADER_OCTETS,
     ProtectedFrames,
     number_place,
-    tc_octets,
     with_crc,
 )
-from sim_hw.soak.uplink_ledger import SentCltu, UplinkLedger
+from sim_hw.soak.uplink_ledger import SentCltu, UpFrame, UplinkLedger
 
 _LATER_NS = NS // 2
 _NEWEST, _ARCHIVE = 16, 512  # frames that he keeps: of now, and of all the time
@@ -112,9 +111,9 @@ class NodeSide(Protocol):
 
 
 class GroundSide(Protocol):
-    """Who tells of each CLTU that goes up, and of the frame in it."""
+    """Who tells of each frame that goes up, and of its octets."""
 
-    on_cltu: Callable[[SentCltu, bytes], None]
+    on_frame: Callable[[UpFrame, bytes], None]
 
 
 class Attacker:
@@ -140,15 +139,15 @@ class Attacker:
         """Attack every way that is protected, with so many frames per real one."""
         self._per_frame = per_frame
         if self._config.up_suite is not None:
-            ground.on_cltu = self._on_cltu
+            ground.on_frame = self._on_frame_up
         if self._config.down_suite is not None:
-            node.on_frame = self._on_frame
+            node.on_frame = self._on_frame_down
 
-    def _on_cltu(self, cltu: SentCltu, frame: bytes) -> None:
-        self._up_heard.add(Heard(frame[: tc_octets(frame)], cltu.number))
+    def _on_frame_up(self, up: UpFrame, frame: bytes) -> None:
+        self._up_heard.add(Heard(frame, up.number))
         self._up_owed = self._pay(self._up_owed + self._per_frame, self._strike_node)
 
-    def _on_frame(self, frame: SentFrame) -> None:
+    def _on_frame_down(self, frame: SentFrame) -> None:
         self._down_heard.add(Heard(frame.frame, frame.sequence))
         self._down_owed = self._pay(self._down_owed + self._per_frame, self._strike_ground)
 
@@ -170,7 +169,7 @@ class Attacker:
         frame = self._forged_up(kind, heard)
         cltu = encode_cltu(frame, randomized=self._config.tc_randomizer)
         self.sent["up", kind] += 1
-        self._up.forged(SentCltu(-1, cltu, forged=frame, received=cltu))
+        self._up.forged(SentCltu(cltu, [UpFrame(-1, forged=frame)], received=cltu))
         self._air.modem.hear(cltu)
 
     def _forged_up(self, kind: Forgery, heard: Heard) -> bytes:

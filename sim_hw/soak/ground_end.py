@@ -51,7 +51,7 @@ from sim_hw.soak.downlink_ledger import DownlinkLedger
 from sim_hw.soak.ends import SecurityEnd, open_ground_end
 from sim_hw.soak.findings import Findings
 from sim_hw.soak.transmissions import Transmissions
-from sim_hw.soak.uplink_ledger import SentCltu, UplinkLedger
+from sim_hw.soak.uplink_ledger import UpFrame, UplinkLedger
 
 SILENCE_S = 5.0  # as in ground/station.py
 RETRY_S = 10.0
@@ -72,7 +72,7 @@ def session_counts(session: GroundSession) -> dict[str, int]:
 class GroundEnd:
     """The ground as its link sees it. `alerts` counts them by reason.
 
-    `skips` are those that a report caused, `skips_on_restart` those of restarts. `on_cltu` is told of each CLTU that
+    `skips` are those that a report caused, `skips_on_restart` those of restarts. `on_frame` is told of each frame that
     goes up.
     """
 
@@ -88,7 +88,7 @@ class GroundEnd:
         self.alerts: Counter[str] = Counter()
         self.gaps = self.skips = 0
         self.security = security
-        self.on_cltu: Callable[[SentCltu, bytes], None] = lambda _cltu, _frame: None
+        self.on_frame: Callable[[UpFrame, bytes], None] = lambda _up, _frame: None
         self._skips_in_contact = 0
         self._ending = False  # the contact is over as soon as what waits is through
         self._config = config
@@ -320,7 +320,8 @@ class GroundEnd:
 
     def _send(self, octets: bytes, *, timed: bool, explained: bool) -> bool:
         """Hand a CLTU to the transmitter; return whether a retransmission now has its cause."""
-        cltu, kind, frame, explained = self._transmissions.enter(octets, timed=timed, explained=explained)
-        self._up.sent(cltu, kind, taken=self._air.uplink(octets))
-        self.on_cltu(cltu, frame)
+        cltu, kinds, frames, explained = self._transmissions.enter(octets, timed=timed, explained=explained)
+        self._up.sent(cltu, kinds, taken=self._air.uplink(octets))
+        for up, frame in zip(cltu.frames, frames, strict=True):
+            self.on_frame(up, frame)
         return explained

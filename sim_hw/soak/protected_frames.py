@@ -39,6 +39,16 @@ def tc_octets(frame: bytes) -> int:
     return (int.from_bytes(frame[TC_LENGTH_AT:SEQ_AT], "big") & 0x3FF) + 1
 
 
+def tc_frames(information: bytes) -> list[bytes]:
+    """Return the TC frames in the octets of a CLTU, one behind the other; what is too short for one is fill."""
+    frames, at = [], 0
+    while len(information) - at >= _TC_OCTETS_MIN:
+        end = at + tc_octets(information[at:])
+        frames.append(information[at:end])
+        at = end
+    return frames
+
+
 def ocf_of(frame: bytes) -> bytes:
     """Return the control word of a TM frame."""
     return frame[-FECF_OCTETS - OCF_OCTETS : -FECF_OCTETS]

@@ -140,8 +140,9 @@ def _table(account: Account) -> Table:
     ends = ("acknowledged", "lost", "rejected", "open", "not sent")
     rows: list[tuple[str, int, dict[str, int]]] = [
         ("commands", commands["asked"], {name: commands[name] for name in ("arrived", *ends)}),
-        ("CLTUs, why sent", sum(up["sent"].values()), up["sent"]),
-        ("CLTUs, what became of them", sum(up["became"].values()), up["became"]),
+        ("CLTUs", up["cltus"], {}),
+        ("frames up, why sent", sum(up["sent"].values()), up["sent"]),
+        ("frames up, what became of them", sum(up["became"].values()), up["became"]),
         ("retransmissions, why", sum(up["retransmitted_because"].values()), up["retransmitted_because"]),
         ("alerts", sum(up["alerts"].values()), up["alerts"]),
         ("frames down, what became of them", sum(down["became"].values()), down["became"]),

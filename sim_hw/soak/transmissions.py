@@ -1,4 +1,4 @@
-"""What a ground's session has sent: why each CLTU goes up, which command it carries, and why it goes up again."""
+"""What a ground's session has sent: why each frame goes up, which command it carries, and why it goes up again."""
 
 # Service periods. The session says in its actions when the AD service ends (an alert, a restart of the node, a contact
 # that begins or ends). Within one period N(S) only rises, and the frames that are sent follow the order of the open
@@ -19,8 +19,8 @@ from flight.link.tm_tc_stack import LinkConfig
 from sim_hw.soak.commands import CommandList
 from sim_hw.soak.downlink_ledger import DownlinkLedger
 from sim_hw.soak.findings import Findings
-from sim_hw.soak.protected_frames import BYPASS, CONTROL, SEQ_AT, ProtectedFrames
-from sim_hw.soak.uplink_ledger import UNDER_WAY, Kind, SentCltu, UplinkLedger
+from sim_hw.soak.protected_frames import BYPASS, CONTROL, SEQ_AT, ProtectedFrames, tc_frames
+from sim_hw.soak.uplink_ledger import UNDER_WAY, Kind, SentCltu, UpFrame, UplinkLedger
 
 _CONTROLS_MAX = 16  # control commands that are remembered, far more than a proof can ask for
 
@@ -42,10 +42,10 @@ class Transmissions:
         self._frames_up = self._control_place = 0
         # Of the present service period: the next N(S), None before the first; what went out under each; serials sent.
         self._vs: int | None = None
-        self._by_number: dict[int, SentCltu] = {}
+        self._by_number: dict[int, UpFrame] = {}
         self._sent: set[int] = set()
-        self._control: SentCltu | None = None
-        self._controls: deque[SentCltu] = deque(maxlen=_CONTROLS_MAX)  # that a proof may miss
+        self._control: UpFrame | None = None
+        self._controls: deque[UpFrame] = deque(maxlen=_CONTROLS_MAX)  # that a proof may miss
         self._period_life = 0  # of the node, as the period began
 
     def begin_life(self) -> None:
@@ -66,12 +66,22 @@ class Transmissions:
         if isinstance(serial, int) and self._commands.commands[serial].place > self._control_place:
             self._controls.clear()
 
-    def enter(self, octets: bytes, *, timed: bool, explained: bool) -> tuple[SentCltu, Kind, bytes, bool]:
-        """Return what a CLTU is that goes up now, why it does, its frame, and whether a retransmission has its cause.
+    def enter(self, octets: bytes, *, timed: bool, explained: bool) -> tuple[SentCltu, list[Kind], list[bytes], bool]:
+        """Return a CLTU that goes up now, why each of its frames does, their octets, and `explained` as it is now.
 
-        timed: a timer ran out. explained: whether it had its cause before.
+        timed: a timer ran out. explained: whether a retransmission has its cause.
         """
-        frame = decode_cltu(octets, randomized=self._randomized)
+        frames = tc_frames(decode_cltu(octets, randomized=self._randomized))
+        sent: list[UpFrame] = []
+        kinds: list[Kind] = []
+        for frame in frames:
+            up, kind, explained = self._enter_frame(frame, timed=timed, explained=explained)
+            up.is_first = not sent
+            sent.append(up)
+            kinds.append(kind)
+        return SentCltu(octets, sent), kinds, frames, explained
+
+    def _enter_frame(self, frame: bytes, *, timed: bool, explained: bool) -> tuple[UpFrame, Kind, bool]:
         number = self._frames.up_number(frame)
         if number and number <= self._number:
             self._findings.add(f"the ground used number {number} behind {self._number}")
@@ -80,26 +90,26 @@ class Transmissions:
         if frame[0] & CONTROL:
             # By T1 the same control command goes out again; after a CLCW it is another one.
             kind = Kind.REPEATED if timed and self._control is not None else Kind.CONTROL
-            before, cltu = self._control, SentCltu(-1, octets, control=True, number=number)
-            self._control = cltu
-            self._controls.append(cltu)
+            before, up = self._control, UpFrame(-1, control=True, number=number)
+            self._control = up
+            self._controls.append(up)
             self._control_place = self._frames_up
         elif frame[0] & BYPASS:
             raise AssertionError("nobody sends by bypass here")
         else:
             kind, serial, before = self._numbered(frame[SEQ_AT])
-            cltu = SentCltu(serial, octets, number=number)
-            self._by_number[frame[SEQ_AT]] = cltu
+            up = UpFrame(serial, number=number)
+            self._by_number[frame[SEQ_AT]] = up
         if kind is Kind.REPEATED and not explained:
             explained = True
             cause = self._cause_of(before)
             self.causes[cause or "unexplained"] += 1
             if not cause:
                 what = before.fate if before is not None else "nothing sent"
-                self._findings.add(f"nothing explains a retransmission ({cltu.name}, {what})")
-        return cltu, kind, frame, explained
+                self._findings.add(f"nothing explains a retransmission ({up.name}, {what})")
+        return up, kind, explained
 
-    def _numbered(self, seq: int) -> tuple[Kind, int, SentCltu | None]:
+    def _numbered(self, seq: int) -> tuple[Kind, int, UpFrame | None]:
         """Return why a frame with this N(S) goes out, its command's serial, and its transmission before."""
         if self._vs is not None and seq != self._vs:
             before = self._by_number.get(seq)
@@ -124,27 +134,27 @@ class Transmissions:
         """Return why the service ended: over the oldest of what is under way; empty if nothing explains it."""
         return self._cause_of(self._oldest())
 
-    def _oldest(self) -> SentCltu | None:
+    def _oldest(self) -> UpFrame | None:
         """Return the last transmission of the oldest command that is under way, or of a control command."""
-        open_numbers = (number for number, cltu in self._by_number.items() if cltu.serial in self._commands.open)
+        open_numbers = (number for number, frame in self._by_number.items() if frame.serial in self._commands.open)
         number = next(open_numbers, None)
         return self._control if number is None else self._by_number[number]
 
-    def _cause_of(self, cltu: SentCltu | None) -> str:
+    def _cause_of(self, frame: UpFrame | None) -> str:
         """Return why this needed to go out again, or why the service ended over it; empty if nothing explains it."""
-        if cltu is not None:
-            told_by = cltu.told_by if cltu.control else self._commands.commands[cltu.serial].told_by
+        if frame is not None:
+            told_by = frame.told_by if frame.control else self._commands.commands[frame.serial].told_by
             if told_by is not None and told_by[0] == self._up.node_life and self._down.words.newest_clcw < told_by:
                 return "lost on the way down"
-            if told_by is None and (cltu.got_lost or (cltu.fate == UNDER_WAY and cltu.excused)):
+            if told_by is None and (frame.got_lost or (frame.fate == UNDER_WAY and frame.excused)):
                 return "lost on the way up"
-            if cltu.control and any(other is not cltu and self._is_loose(other) for other in self._controls):
+            if frame.control and any(other is not frame and self._is_loose(other) for other in self._controls):
                 return "control commands before it are not counted"
-            if cltu.fate == UNDER_WAY and self._up.waiting:
+            if frame.fate == UNDER_WAY and self._up.waiting:
                 return "waits in the node"
         rebooted = not self._up.node_on or self._up.node_life != self._period_life
         return "the node was rebooted" if rebooted else ""
 
-    def _is_loose(self, control: SentCltu) -> bool:
+    def _is_loose(self, control: UpFrame) -> bool:
         """Return whether this control command was never counted, or by a life of the node that is over."""
         return control.got_lost or (control.told_by is not None and control.told_by[0] != self._up.node_life)

@@ -12,7 +12,8 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import ns
-from flight.link.actions import StoreSecurity
+from flight.link.actions import LinkAction, StoreSecurity
+from flight.link.coding.cltu import START, decode_cltu, encode_cltu
 from flight.link.security.link_security import Checked
 from flight.link.security.numbers import ReceiveNumbers
 from flight.link.security.report import FrameSecurityReport
@@ -26,7 +27,7 @@ from sim_hw.soak.attacker import Forgery
 from sim_hw.soak.commands import State
 from sim_hw.soak.ends import SecurityEnd
 from sim_hw.soak.link_soak import LinkSoak, SoakPlan
-from sim_hw.soak.protected_frames import SPI_UP
+from sim_hw.soak.protected_frames import SPI_UP, tc_frames
 from sim_hw.soak.soak_command import document_of
 from sim_hw.soak.uplink_ledger import FARM_RESULTS
 from sim_hw.world.channel import Fate
@@ -82,6 +83,27 @@ def test_other_links_and_channels_add_up_as_well(plan: dict[str, Any], config: L
     for seed in (1, 2):
         account = flown(soak(config, seed=seed, **plan))
         assert account.failures == []
+
+
+@pytest.mark.parametrize(
+    ("frames", "plan", "changes"),
+    [
+        (2, {"bit_error_rate": 0.0, "drop_frac": 0.0}, {}),
+        (2, {"bit_error_rate": 2e-3}, {}),
+        (3, {"bit_error_rate": 2e-4}, {"cltu_errors": "detect", "tc_randomizer": True}),
+        (4, {"bit_error_rate": 5e-4, "drop_frac": 0.2, "hours": 1.0, "commands": 200, "reboots": 24}, {}),
+        (5, {"bit_error_rate": 1e-3, "reboots": 12}, {"uplink_security": "clear"}),
+        (8, {"forged": 2.0, "bit_error_rate": 1e-3, "reboots": 12}, {"uplink_security": "encrypted"}),
+        (127, {"forged": 2.0}, {}),
+    ],
+    ids=["clean", "bad", "detect", "reboots", "clear", "forged", "as many as fit"],
+)
+def test_frames_that_share_a_cltu_have_a_fate_each(frames: int, plan: dict[str, Any], changes: dict[str, Any]) -> None:
+    for seed in (1, 2):
+        account = flown(soak(replace(CONFIG, cltu_frames=frames, **changes), seed=seed, **plan))
+        assert account.failures == []
+        up = account.figures["up"]
+        assert up["cltus"] * 1.5 < sum(up["sent"].values()) <= up["cltus"] * frames
 
 
 @pytest.mark.parametrize("seed", [1, 3])
@@ -279,6 +301,26 @@ def bit_flipped_in_secret(run: LinkSoak) -> None:
     hear_instead(run, lambda octets: hear(octets[:10] + bytes(8) + octets[18:]))
 
 
+def frame_cut_out_in_secret(run: LinkSoak) -> None:
+    """The node does not look at the last frame of a CLTU."""
+
+    def call() -> None:
+        link = run.node.link
+        assert link is not None
+        usual = link.on_uplink
+
+        def on_uplink(octets: bytes, now_ns: int) -> list[LinkAction]:
+            frames = tc_frames(decode_cltu(octets)) if octets and octets[:2] == START else []
+            if len(frames) < 2:
+                return usual(octets, now_ns)
+            link.on_uplink = usual  # type: ignore[method-assign]
+            return usual(encode_cltu(b"".join(frames[:-1])), now_ns)
+
+        link.on_uplink = on_uplink  # type: ignore[method-assign]
+
+    run.loop.call_at(ns(940.0), call)
+
+
 def drop_denied(run: LinkSoak) -> None:
     """The channel drops units and counts them as cut."""
     usual = run.air.up.channel.on_fate
@@ -377,12 +419,20 @@ FAULTS: dict[Fault, str] = {
 }
 
 
+@pytest.mark.parametrize("frames", [1, 3])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_the_account_notices_a_fault_behind_its_back(fault: Fault) -> None:
-    run = soak(forged=0.5)
+def test_the_account_notices_a_fault_behind_its_back(fault: Fault, frames: int) -> None:
+    run = soak(replace(CONFIG, cltu_frames=frames), forged=0.5)
     fault(run)
     failures = flown(run).failures
     assert any(FAULTS[fault] in failure for failure in failures), failures
+
+
+def test_the_account_misses_a_frame_of_a_cltu_that_came_whole() -> None:
+    run = soak(replace(CONFIG, cltu_frames=3), bit_error_rate=0.0, drop_frac=0.0)
+    frame_cut_out_in_secret(run)
+    failures = flown(run).failures
+    assert any("the receiver did not find it in a CLTU without wrong bits" in failure for failure in failures), failures
 
 
 def test_a_dead_link_fails_and_its_account_adds_up() -> None:
