@@ -53,7 +53,7 @@ class SecurityFile:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._lock)
-            raise SetupError(f"the keys {keys} are in use by another ground: end it first") from None
+            raise SetupError(f"the keys {keys} are in use by a ground that runs: end it first") from None
         except OSError as error:
             os.close(self._lock)
             raise SetupError(f"{lock} cannot be locked: {reason_of(error)}") from None
@@ -90,11 +90,7 @@ class SecurityFile:
                 stream.flush()
                 os.fsync(stream.fileno())
             rough.replace(self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            _sync_folder(self._path.parent)
         except OSError as error:
             with suppress(OSError):
                 rough.unlink(missing_ok=True)
@@ -109,7 +105,32 @@ class SecurityFile:
         share, self._since_s, self._writing_s = self._writing_s / (now_s - self._since_s), now_s, 0.0
         return share > SLOW_SHARE
 
+    def set_aside(self, kept: Path) -> bool:
+        """Give the record the name `kept`, so that the next ground finds none. Return whether there was one.
+
+        Raises SetupError, with the record in place, if there is something of that name, or it cannot be done.
+        """
+        try:
+            os.link(self._path, kept, follow_symlinks=False)  # unlike a rename it overwrites nothing
+            self._path.unlink()
+            _sync_folder(self._path.parent)
+        except FileNotFoundError:
+            return False
+        except FileExistsError:
+            raise SetupError(f"{kept} is there already, and is kept; move it away") from None
+        except OSError as error:
+            raise SetupError(f"{self._path} cannot be renamed to {kept}: {reason_of(error)}") from None
+        return True
+
     def close(self) -> None:
         """Let another ground use the keys."""
         with suppress(OSError):
             os.close(self._lock)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

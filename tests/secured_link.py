@@ -13,6 +13,7 @@ from flight.link.security.keys_text import format_keys, parse_keys
 from flight.link.security.link_security import LinkSecurity, SecurityError
 from flight.link.security.management import Management, ProcedureRefused
 from flight.link.security.suites import CMAC_SUITE, GCM_SUITE
+from ground.link.security.key_reversion import reverted
 from ground.link.security.key_rotation import DONE, SILENT, Answer, KeyRotation, carry_out
 from ground.link.security.numbers_recovery import NumbersRecovery
 
@@ -71,6 +72,11 @@ class SecuredLink:
         )
         self.managements[end] = Management(self.ends[end])
         self.store(end)
+
+    def revert(self, clock_number: int) -> None:
+        """As `orbitnode keys revert` does it, and start the ground again, whose record is gone with it."""
+        self.file = format_keys(reverted(parse_keys(self.file), "2026-03-21T10:00:00Z"))
+        self.lose(End.GROUND, clock_number)
 
     def recover(self, clock_number: int) -> None:
         """As `orbitnode keys recover` does it."""

@@ -1,4 +1,4 @@
-"""`orbitnode keys`: make the keys of a mission's links, show what there is, change one over the air. Edge code."""
+"""`orbitnode keys`: make the keys of a mission's links, show them, change one over the air, go back. Edge code."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,10 @@ from flight.text.plural import counted
 from ground.cli.api.client import add_connection_arguments, output
 from ground.cli.api.rotation_transport import ApiTransport
 from ground.link.mission_link import chosen_link
+from ground.link.security.key_reversion import reverted
 from ground.link.security.key_rotation import KeyRotation, RotationTransport, carry_out
 from ground.link.security.numbers_recovery import NumbersRecovery
+from ground.security_file import SUFFIX, SecurityFile
 
 if TYPE_CHECKING:
     from flight.mission import Mission
@@ -43,6 +46,7 @@ _ACTIONS = {
     "show": ("", "list the keys, without showing one, and check that the mission has all it needs"),
     "rotate": ("up|down", "change the key of a link over the air, through a running ground"),
     "recover": ("", "set the numbers of a link again, after the node or the ground lost its record"),
+    "revert": ("", "go back to the keys of delivery, after the node lost its record of later ones"),
 }
 _DIRECTIONS = ("up", "down")
 _AHEAD_MAX_S = 100 * 366 * 86_400
@@ -87,6 +91,8 @@ def execute(args: argparse.Namespace) -> int:
             return _new(mission, path, args.replace, args.json)
         case "show":
             return _show(mission, path, args.json)
+        case "revert":
+            return _revert(mission, path, args.json)
         case "recover":
             return _recover(mission, args)
         case _:
@@ -107,7 +113,7 @@ def _new(mission: Mission, path: Path, replace: bool, as_json: bool) -> int:
         is_there = os.path.lexists(path)
         if is_there and not replace:
             raise SetupError(f"there are keys at {path} already; --replace makes new ones, and keeps these beside them")
-        kept = path.with_name(f"{path.name}.{time.strftime(_STAMP, now)}") if is_there else None
+        kept = _dated(path, now) if is_there else None
         write_keys(path, ring, keep_as=kept, is_new=not is_there)
     if as_json:
         print(json_text({"file": str(path), "kept": None if kept is None else str(kept), **_document(mission, ring)}))
@@ -116,6 +122,51 @@ def _new(mission: Mission, path: Path, replace: bool, as_json: bool) -> int:
     if kept is not None:
         print(plain(f"{kept}: the keys that were there before"))
     return 0
+
+
+def _dated(path: Path, now: time.struct_time) -> Path:
+    """Return the name under which what was at `path` is kept."""
+    return path.with_name(f"{path.name}.{time.strftime(_STAMP, now)}")
+
+
+def _revert(mission: Mission, path: Path, as_json: bool) -> int:
+    """Make the keys of delivery those that carry again. The node is not asked."""
+    now = time.gmtime()
+    kept = _dated(path, now)
+    with locked(path):
+        ring = reverted(_checked(mission, path, allow_simulated=True), time.strftime(CREATED_FORMAT, now))
+        with closing(SecurityFile(path)) as record:
+            numbers = _dated(path.with_name(path.name + SUFFIX), now)
+            had_numbers = record.set_aside(numbers)
+            write_keys(path, ring, keep_as=kept)
+    next_steps = _after_reversion(mission)
+    if as_json:
+        print(json_text({"file": str(path), "kept": str(kept), "numbers_kept": str(numbers) if had_numbers else None,
+                         "next": next_steps, **_document(mission, ring)}))  # fmt: skip
+        return 0
+    print(plain(f"{path}: the keys of delivery carry again"))
+    print(plain(f"{kept}: the keys that were there before"))
+    if had_numbers:
+        print(plain(f"{numbers}: the numbers that were used with them"))
+    print("next, the last at once, since a key that was changed may be known to others:")
+    for step in next_steps:
+        print(plain(f"  {step}"))
+    return 0
+
+
+def _after_reversion(mission: Mission) -> list[str]:
+    plans = link_plans(mission.links)
+    protected = [plan for plan in plans if plan.up or plan.down]
+    steps = ["orbitnode ground"]
+    for command, concerned in (
+        ("recover", protected),
+        ("rotate up", [plan for plan in protected if plan.up]),
+        ("rotate down", [plan for plan in protected if plan.down]),
+    ):
+        # Without --link it is the first link of the mission.
+        steps += [f"orbitnode keys {command}" + ("" if plan is plans[0] else f" --link {plan.name}")
+                  for plan in concerned]  # fmt: skip
+    return steps
 
 
 def _show(mission: Mission, path: Path, as_json: bool) -> int:

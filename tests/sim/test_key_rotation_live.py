@@ -5,6 +5,7 @@ What a change is made of, cut at every step, is in tests/properties/test_key_rot
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -58,8 +59,10 @@ class Site:
         return said
 
     def rotate(self, direction: str) -> str:
-        return self.run("keys", "rotate", direction, "--mission", self.mission, "--keys", self.keys,
-                        "--port", str(self.api))  # fmt: skip
+        return self.run_keys("rotate", direction, "--port", str(self.api))
+
+    def run_keys(self, *words: str) -> str:
+        return self.run("keys", *words, "--mission", self.mission, "--keys", self.keys)
 
     def contact(self) -> bool:
         try:
@@ -92,13 +95,17 @@ def site(tmp_path: Path) -> Iterator[Site]:
         process.kill_and_forget()
 
 
-def test_keys_change_over_the_air_and_both_ends_come_back(site: Site) -> None:
-    site.run("keys", "new", "--mission", site.mission, "--keys", site.keys)
+def begin(site: Site) -> None:
+    site.run_keys("new")
     site.start("sim")
     wait_until((site.folder / "board").exists, "the emulator has made its link")
     site.start("flight")
     site.start("ground")
     site.ping()
+
+
+def test_keys_change_over_the_air_and_both_ends_come_back(site: Site) -> None:
+    begin(site)
     assert site.active() == [1, 3, 5]
     assert "locked out" not in site.rotate("up")
     assert site.active() == [2, 3, 5]
@@ -118,4 +125,24 @@ def test_keys_change_over_the_air_and_both_ends_come_back(site: Site) -> None:
         site.kill(name)
     site.start("flight")
     site.start("ground")
+    site.ping()
+
+
+def test_a_node_whose_storage_was_wiped_is_commanded_again(site: Site) -> None:
+    begin(site)
+    site.rotate("up")
+    site.rotate("down")
+    for name in ("flight", "ground"):
+        site.kill(name)
+    shutil.rmtree(site.folder / "store")
+    said = site.run_keys("revert")
+    assert "  orbitnode keys recover\n  orbitnode keys rotate up\n  orbitnode keys rotate down\n" in said
+    assert site.active() == [1, 3, 5]
+    site.start("flight")
+    site.start("ground")
+    wait_until(site.contact, "contact")
+    site.run_keys("recover", "--port", str(site.api))
+    site.rotate("up")
+    site.rotate("down")
+    assert site.active() == [5, 256, 257]
     site.ping()

@@ -44,7 +44,7 @@ def test_one_ground_has_the_keys(tmp_path: Path) -> None:
     keys = tmp_path / "n.keys"
     first = SecurityFile(keys)
     open_files = set(os.listdir("/proc/self/fd"))
-    with pytest.raises(SetupError, match=f"^the keys {keys} are in use by another ground: end it first$"):
+    with pytest.raises(SetupError, match=f"^the keys {keys} are in use by a ground that runs: end it first$"):
         SecurityFile(keys)
     assert set(os.listdir("/proc/self/fd")) == open_files
     first.close()

@@ -8,18 +8,21 @@ import re
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from flight import cli
+from flight.contract.sections import link_plans
 from flight.core.errors import SetupError
 from flight.keys import locked, open_keys
-from flight.link.security.associations import LinkPlan
+from flight.link.security.associations import End, LinkPlan
 from flight.link.security.keyring import KeyState, KeyUse
 from flight.link.security.suites import CMAC_SUITE
 from flight.mission import MISSIONS, load
 from ground.cli.keys import rotate_over
+from ground.security_file import SecurityFile
 from tests.full_disk import NO_SPACE, small_disk
 from tests.secured_link import SecuredLink
 from tests.waiting import GIVE_UP_S
@@ -220,6 +223,81 @@ def test_a_change_that_cannot_be_written_sends_no_key(tmp_path: Path) -> None:
         with pytest.raises(SetupError, match=NO_SPACE):
             rotate_over(link, mission, path, 0, KeyUse.UP, told.append)
         assert told[-1] == "key 256 is made" and path.read_bytes() == before and link.works()
+
+
+def test_revert_brings_back_a_node_that_forgot_its_keys(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With both real ends of the link; the ground has ended."""
+    path = home / "a.keys"
+    assert keys("new", "--keys", str(path)) == 0
+    mission = load(MISSIONS / "bench.toml", opens_devices=False)
+    link = SecuredLink(plans=[LinkPlan("udp", CMAC_SUITE, None)], file=path.read_text())
+    for _ in range(2):
+        rotate_over(link, mission, path, 0, KeyUse.UP, lambda _: None)
+    record, before = SecurityFile(path), path.read_bytes()
+    record.save(b"numbers")
+    capsys.readouterr()
+    assert keys("revert", "--keys", str(path)) == 1
+    assert (
+        capsys.readouterr().err == f"orbitnode: error: the keys {path} are in use by a ground that runs: end it first\n"
+    )
+    with locked(path):
+        assert keys("revert", "--keys", str(path)) == 1
+    assert "another `orbitnode keys` is changing" in capsys.readouterr().err and path.read_bytes() == before
+    record.close()
+    assert keys("revert", "--keys", str(path)) == 0
+    kept, numbers = sorted(found for found in home.iterdir() if re.search(r"\.\d{8}T\d{6}Z$", found.name))
+    assert capsys.readouterr().out == (
+        f"{path}: the keys of delivery carry again\n{kept}: the keys that were there before\n"
+        f"{numbers}: the numbers that were used with them\n"
+        "next, the last at once, since a key that was changed may be known to others:\n"
+        "  orbitnode ground\n  orbitnode keys recover\n  orbitnode keys rotate up\n"
+    )
+    assert kept.read_bytes() == before and numbers.name.startswith("a.keys.numbers.")
+    assert not path.with_name("a.keys.numbers").exists() and stat.S_IMODE(path.stat().st_mode) == 0o600
+    ring = open_keys(path)
+    assert [(key.key_id, key.state) for key in ring] == [
+        (0, KeyState.ACTIVE), (1, KeyState.ACTIVE), (2, KeyState.DEACTIVATED),
+    ]  # fmt: skip
+    clock = 1 << 47
+    link.lose(End.NODE, clock)
+    link.file = path.read_text()
+    link.lose(End.GROUND, clock + 1000)
+    link.recover(clock + 1000)
+    rotate_over(link, mission, path, 0, KeyUse.UP, lambda _: None)
+    assert link.works() and link.operational(End.NODE, KeyUse.UP) == [(2, 256)]
+
+
+def test_revert_is_run_again_if_it_was_cut(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with small_disk(home / "disk", 64) as disk:
+        path = disk / "a.keys"
+        assert keys("new", "--keys", str(path)) == 0
+        before = path.read_bytes()
+        with closing(SecurityFile(path)) as record:
+            record.save(b"numbers")
+        (disk / "fill").write_bytes(bytes(os.statvfs(disk).f_bavail * 4096))
+        capsys.readouterr()
+        assert keys("revert", "--keys", str(path)) == 1
+        assert capsys.readouterr().err == f"orbitnode: error: keys {path} cannot be written: {NO_SPACE}\n"
+        assert path.read_bytes() == before
+        (disk / "fill").unlink()
+        assert keys("revert", "--json", "--keys", str(path)) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said["numbers_kept"] is None and Path(said["kept"]).read_bytes() == before
+        assert said["next"] == ["orbitnode ground", "orbitnode keys recover", "orbitnode keys rotate up"]
+        assert len([found for found in disk.iterdir() if found.name.startswith("a.keys.numbers.2")]) == 1
+
+
+def test_revert_names_the_links_of_the_mission(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    orbit = ["--mission", str(MISSIONS / "orbit.toml"), "--keys", str(home / "a.keys")]
+    assert keys("new", *orbit) == 0
+    capsys.readouterr()
+    assert keys("revert", "--json", *orbit) == 0
+    links = link_plans(load(MISSIONS / "orbit.toml", opens_devices=False).links)
+    steps = json.loads(capsys.readouterr().out)["next"]
+    assert [step for step in steps if "rotate down" in step] == [
+        "orbitnode keys rotate down" + (f" --link {link.name}" if place else "")
+        for place, link in enumerate(links) if link.down
+    ]  # fmt: skip
 
 
 def test_rotate_says_that_a_clear_direction_has_no_key(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,8 @@ from contextlib import suppress
 import pytest
 
 from flight.link.security.associations import End, LinkPlan
-from flight.link.security.keyring import KeyUse
+from flight.link.security.keyring import KeyState, KeyUse
+from flight.link.security.keys_text import parse_keys
 from flight.link.security.suites import CMAC_SUITE
 from ground.link.security.key_rotation import RotationFailed
 from ground.link.security.numbers_recovery import NumbersRecovery
@@ -108,6 +109,67 @@ def test_a_ground_that_loses_its_record_at_any_step_of_a_change_finishes_it(use:
         ((key_id, spi),) = link.active(use)
         assert link.works()
         assert link.operational(End.NODE, use) == link.operational(End.GROUND, use) == [(spi, key_id)]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("wiped", [False, True], ids=["its record", "its whole storage"])
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_node_that_forgot_changes_of_key_is_reached_by_the_keys_of_delivery(
+    index: int, wiped: bool, turns: int
+) -> None:
+    link = SecuredLink(index)
+    for _ in range(turns):
+        link.rotate(KeyUse.UP)
+        link.rotate(KeyUse.DOWN)
+    before = set(fingerprints(link).values())
+    lose_node(link, wiped)
+    assert link.carry("up", b"by the key of before") is None
+    link.revert(CLOCK + 1000)
+    assert link.ends[End.GROUND].faults == ()
+    link.recover(CLOCK + 1000)
+    assert link.works()
+    link.rotate(KeyUse.UP)
+    link.rotate(KeyUse.DOWN)
+    assert link.works()
+    for use in (KeyUse.UP, KeyUse.DOWN):
+        ((key_id, _),) = link.active(use)
+        assert fingerprints(link)[key_id] not in before
+    link.boot(CLOCK + 2000)
+    assert link.works()
+
+
+@pytest.mark.parametrize("wiped", [False, True], ids=["its record", "its whole storage"])
+@pytest.mark.parametrize("use", [KeyUse.UP, KeyUse.DOWN])
+def test_no_key_that_the_node_may_have_used_begins_again(use: KeyUse, wiped: bool) -> None:
+    """A change of key is cut at any step, the node forgets it, and the next one is made with a fresh key."""
+    whole = SecuredLink()
+    whole.rotate(use)
+    for at in range(len(whole.steps)):
+        link = SecuredLink(cut_after=at)
+        with pytest.raises(Cut):
+            link.rotate(use)
+        link.cut_after = 1 << 30
+        before = set(fingerprints(link).values())
+        lose_node(link, wiped)
+        link.revert(CLOCK + 1000)
+        assert [key.spi for key in parse_keys(link.file) if key.state is KeyState.PRE_ACTIVATION] == []
+        link.recover(CLOCK + 1000)
+        link.rotate(use)
+        ((key_id, spi),) = link.active(use)
+        assert link.works() and fingerprints(link)[key_id] not in before
+        assert link.operational(End.NODE, use) == link.operational(End.GROUND, use) == [(spi, key_id)]
+
+
+def fingerprints(link: SecuredLink) -> dict[int, bytes]:
+    return {key.key_id: key.fingerprint for key in parse_keys(link.file)}
+
+
+def lose_node(link: SecuredLink, wiped: bool) -> None:
+    if wiped:
+        link.records[End.NODE] = None
+        link.boot(CLOCK)
+    else:
+        link.lose(End.NODE, CLOCK)
 
 
 def test_numbers_begin_at_the_clock_whatever_the_record_says() -> None:
