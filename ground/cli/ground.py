@@ -112,7 +112,9 @@ def _security(mission: Mission, keys: Path | None) -> Iterator[StoredSecurity | 
         )  # fmt: skip
         for fault in [fault for fault in (record.fault, *security.faults) if fault]:
             print(plain(f"ground: link security: {fault}"), file=sys.stderr)
-        yield StoredSecurity(security, record.save, record.is_slow)
+        yield StoredSecurity(
+            security, record.save, record.is_slow, node=ring.node, spacecraft_id=ring.spacecraft_id
+        )
         # Ended in order: nothing is reserved beyond what was used. If it fails, what stands there does as well.
         with suppress(StorageError):
             record.save(security.state.record(exact=True).encode())

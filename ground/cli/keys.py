@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,21 @@ from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.nanoseconds import ns
 from flight.core.utc.leap_seconds import BUILT_IN
 from flight.keys import key_text, keys_path, locked, open_keys, read_keys, write_keys
-from flight.link.security.keyring import CREATED_FORMAT, Keyring, KeyUse, delivered_keys, delivered_spis
+from flight.link.security.keyring import (
+    CREATED_FORMAT,
+    MASTER_KEY_ID,
+    Keyring,
+    KeyUse,
+    delivered_keys,
+    delivered_spis,
+)
 from flight.link.security.numbers import clock_number
 from flight.link.security.suites import KEY_OCTETS
 from flight.text.plain_text import json_text, plain
 from flight.text.plural import counted
 from ground.cli.api.client import add_connection_arguments, output
-from ground.cli.api.rotation_transport import ApiTransport
+from ground.cli.api.rotation_transport import ApiTransport, GroundIdentity
+from ground.config import GroundConfig
 from ground.link.mission_link import chosen_link
 from ground.link.security.key_reversion import reverted
 from ground.link.security.key_rotation import KeyRotation, RotationTransport, carry_out
@@ -48,6 +56,7 @@ _ACTIONS = {
     "recover": ("", "set the numbers of a link again, after the node or the ground lost its record"),
     "revert": ("", "go back to the keys of delivery, after the node lost its record of later ones"),
 }
+_ONLINE = ("rotate", "recover")  # through a running ground
 _DIRECTIONS = ("up", "down")
 _AHEAD_MAX_S = 100 * 366 * 86_400
 _STAMP = "%Y%m%dT%H%M%SZ"
@@ -67,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ahead", type=float, metavar="S", help="recover: seconds that the clock of the node may be ahead of this one"
     )
-    add_connection_arguments(parser)
+    add_connection_arguments(parser, by_mission=", ".join(_ONLINE))
     parser.set_defaults(parser=parser)
 
 
@@ -77,14 +86,16 @@ def execute(args: argparse.Namespace) -> int:
         args.parser.error(f"{args.action} takes {_ACTIONS[args.action][0] or 'no words'}")
     if args.replace and args.action != "new":
         args.parser.error("--replace belongs to new")
-    if args.link and args.action not in ("rotate", "recover"):
-        args.parser.error("--link belongs to rotate and recover")
+    for name, value in (("--link", args.link), ("--port", args.port)):
+        if value and args.action not in _ONLINE:
+            args.parser.error(f"{name} belongs to {' and '.join(_ONLINE)}")
     if args.ahead is not None and (args.action != "recover" or not 0 <= args.ahead <= _AHEAD_MAX_S):
         args.parser.error(f"--ahead belongs to recover, and is 0 to {_AHEAD_MAX_S} seconds")
     # Here and not at the top: it loads most of the flight code, which a mere `--help` need not wait for.
     from flight.mission import MISSIONS, load
 
-    mission = load(MISSIONS / "bench.toml" if args.mission is None else args.mission, opens_devices=False)
+    extra = {"ground": GroundConfig} if args.action in _ONLINE else None
+    mission = load(MISSIONS / "bench.toml" if args.mission is None else args.mission, extra=extra, opens_devices=False)
     path = keys_path(mission.node.name, args.keys)
     match args.action:
         case "new":
@@ -216,14 +227,55 @@ def _rotate(mission: Mission, path: Path, args: argparse.Namespace) -> int:
     if (link.config.up_suite if use is KeyUse.UP else link.config.down_suite) is None:
         name = f"{use.value}link_security"
         raise OrbitnodeError(f'link {link.name} has no key {use.value} to change: {name} of {mission.path} is "clear"')
-    _checked(mission, path, allow_simulated=True)
+    ring = _checked(mission, path, allow_simulated=True)
     show = partial(_show_step, args.json)
-    transport = ApiTransport(args.port)
-    try:
+    with _connected(mission, args) as (transport, ground):
+        _check_reach(ground, link.name, use)
+        master = ring.get(MASTER_KEY_ID)
+        if master is not None and ground.master != master.fingerprint.hex():
+            raise OrbitnodeError(
+                f"the ground on port {_port(mission, args)} goes by other keys than {path}; name its file with --keys, "
+                "or start it again if the file was exchanged"
+            )
         rotate_over(transport, mission, path, mission.links.index(link), use, show)
-    finally:
-        transport.close()
     return 0
+
+
+@contextmanager
+def _connected(mission: Mission, args: argparse.Namespace) -> Iterator[tuple[ApiTransport, GroundIdentity]]:
+    """Connect to the ground of the mission, and to no other. Raises OrbitnodeError."""
+    port = _port(mission, args)
+    with closing(ApiTransport(port)) as transport:
+        ground = transport.identity()
+        node = mission.node
+        if (ground.node, ground.spacecraft_id) != (node.name, node.spacecraft_id):
+            theirs, ours = ground.node, node.name
+            if theirs == ours:
+                theirs, ours = (f"{ours}, spacecraft {each.spacecraft_id}" for each in (ground, node))
+            raise OrbitnodeError(
+                f"the ground on port {port} is of {theirs}, the keys are of {ours}; name its port with --port, or its "
+                "mission with --mission"
+            )
+        if ground.idle_by_hand:
+            raise OrbitnodeError(
+                "the command link is manual and down, nothing goes up: `orbitnode link auto` lets the ground lead it "
+                "again, `orbitnode link initiate` brings it up by hand"
+            )
+        yield transport, ground
+
+
+def _port(mission: Mission, args: argparse.Namespace) -> int:
+    config: GroundConfig = mission.sections["ground"]
+    return config.api_port if args.port is None else int(args.port)
+
+
+def _check_reach(ground: GroundIdentity, link: str, use: KeyUse) -> None:
+    """Raise OrbitnodeError if the ground neither sends, nor hears, by the key that is to be changed."""
+    # The proof of a new key is a frame that goes by it. Over another link the proof would be of nothing.
+    if use is KeyUse.UP and link != ground.link:
+        raise OrbitnodeError(f"this ground commands over {ground.link}; start it with --link {link}")
+    if use is KeyUse.DOWN and link not in (ground.link, *ground.hears):
+        raise OrbitnodeError(f"this ground does not listen to {link}; start it with --link {link}")
 
 
 def _show_step(as_json: bool, text: str) -> None:
@@ -235,11 +287,8 @@ def _recover(mission: Mission, args: argparse.Namespace) -> int:
     link = mission.links.index(chosen_link(mission, args.link))
     tai_ns = BUILT_IN.tai_from_unix(time.time_ns())
     recovery = NumbersRecovery(link_plans(mission.links), link, clock_number(tai_ns + ns(args.ahead or 0.0)))
-    transport = ApiTransport(args.port)
-    try:
+    with _connected(mission, args) as (transport, _):
         carry_out(recovery, transport, lambda: None, partial(_show_step, args.json))
-    finally:
-        transport.close()
     return 0
 
 

@@ -8,12 +8,13 @@ from typing import Any
 from flight.core.errors import OrbitnodeError
 from flight.text.plain_text import json_text
 from ground.cli.api.client import GroundClient, add_connection_arguments, age, output
+from ground.link.cop1.directive_values import directive_of
 
 # The ground leads the link by itself. A directive that starts or ends the AD service or moves V(S) makes the link
 # manual, and only `auto` ends that (ground/link/ad_service.py). So each answer shows the whole state, its mode first:
 # an operator must see at once that the link now waits for them.
 #
-# Names and bounds of the directives are the ground's, which refuses what cannot be. Here they stand as help only.
+# What no link takes is wrong use, and told without a ground. What depends on the link is the ground's to refuse.
 
 HELP = "see the command link, and lead COP-1 by hand"
 
@@ -57,6 +58,11 @@ def execute(args: argparse.Namespace) -> int:
     word = _ACTIONS[args.action][0]
     if (args.value is None) == bool(word):
         args.parser.error(f"{args.action} takes {word or 'no value'}")
+    if word:
+        try:
+            directive_of(args.action, args.value)
+        except OrbitnodeError as error:
+            args.parser.error(str(error).removeprefix("link: "))
     value = {} if args.value is None else {"value": args.value}
     with GroundClient(args.port, faithful=args.json) as client:
         link: dict[str, Any] = client.ask(do="link", action=args.action, **value)["link"]

@@ -19,6 +19,7 @@ from flight.text.plural import plural
 from ground.cli.api.client import GroundClient, add_connection_arguments, age, output
 from ground.cli.cmd import command
 from ground.cli.dictionary import read_dictionary
+from ground.config import API_PORT
 from ground.operator import COMPLETED
 from ground.whole_file import whole_file
 
@@ -61,7 +62,13 @@ def execute(args: argparse.Namespace) -> int:
     if (args.out is None) == (args.action == "pack"):
         args.parser.error("pack takes -o FILE, no other action does")
     if args.action == "pack":
+        if args.port != API_PORT:
+            args.parser.error("--port belongs to list and load; pack asks no ground")
         return _pack(args)
+    for name in ("mission", "dictionary"):
+        if getattr(args, name) is not None:
+            # What is listed or loaded is of the node whose ground is asked, and not of a file here.
+            args.parser.error(f"--{name} belongs to pack; {args.action} asks the ground on --port")
     with GroundClient(args.port, faithful=args.json) as client:
         rows: list[dict[str, Any]] = client.ask(do="parameters")["parameters"]
         return _list(rows, args.json) if args.action == "list" else _load(client, rows, args)

@@ -11,12 +11,13 @@ from flight.mission import Mission
 
 @dataclass(frozen=True, slots=True)
 class UdpLink:
-    """The address at which telemetry frames come in, and the one to which CLTUs go."""
+    """The address at which telemetry frames come in, and the one to which CLTUs go; `name` is that of the link."""
 
     listen_host: str
     listen_port: int
     node_host: str
     node_port: int
+    name: str = ""
 
 
 def chosen_link(mission: Mission, name: str) -> LinkSection:
@@ -45,4 +46,4 @@ def udp_link(section: LinkSection, node_host: str = "") -> UdpLink:
     # A link within this machine is not opened to the network around it. Over any other link frames may come in on any
     # of this machine's addresses.
     listen = "127.0.0.1" if host in ("127.0.0.1", "localhost") else "0.0.0.0"
-    return UdpLink(listen, int(down), node_host or host, int(up))
+    return UdpLink(listen, int(down), node_host or host, int(up), section.name)

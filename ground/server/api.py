@@ -22,10 +22,13 @@ if a request of it is under way; the command or file that it sent goes on.
                                                      the node said so, else "failed" or "unconfirmed", with a reason
     {"do": "link", "action": "status"}            -> the command link: FOP-1, queues, newest CLCW
     {"do": "link", "action": "auto" | "initiate-clcw" | "set-window" ..., "value": 5}
-                                                  -> the same after it was done; ground/link/cop1/by_hand.py has all
+                                                  -> the same after it was done; all of them are in
+                                                     ground/link/cop1/directive_values.py
     {"do": "parameters"}                          -> the settings of the dictionary with their newest values
     {"do": "latest", "name": "power"}             -> newest values of that structure, parameter, or all
     {"do": "events", "limit": 50, "severity": ""} -> newest events, oldest first
+    {"do": "identity"}                            -> whose ground it is: node, spacecraft_id, fingerprint of its master
+                                                     key; the link that it commands over, and what else it hears
     {"do": "procedure", "octets": "0100..."}      -> what the ground's own end made of this procedure of 355.1
     {"do": "send_over", "spi": 2}                 -> whether telecommands go over this association from now on
     {"do": "leap_seconds"}                        -> the ground's table: rows of [MJD, TAI - UTC from then on], and
@@ -75,13 +78,13 @@ from flight.core.errors import OrbitnodeError
 from flight.linux.log_sink import LogSink
 from ground.changes import Change, Packet
 from ground.config import GroundConfig
-from ground.link.cop1.by_hand import STATUS
-from ground.link.security.key_rotation import Answer
+from ground.link.cop1.directive_values import STATUS
 from ground.server.api_token import ApiToken
 from ground.server.command_answers import Transmit, command, command_list, listening, upload
 from ground.server.connection import ApiCounters, Connection
 from ground.server.operating import Operating
 from ground.server.requests import LINE_OCTETS_MAX, NotARequest, read_request
+from ground.server.security_answers import on_security
 from ground.server.telemetry_answers import check_known, events, latest, packet_line, parameters
 from ground.station import GroundStation
 from ground.telemetry.decoder import EVENT
@@ -99,6 +102,7 @@ class Services:
     """What requests are answered from, for those who show `token`.
 
     transmit: takes the CLTUs of commands. sink: what stderr goes through, so that `status` can say what of it was lost.
+    link: the one that it commands over. hears: further ones that it listens to.
     """
 
     station: GroundStation
@@ -107,6 +111,8 @@ class Services:
     token: ApiToken
     sink: LogSink | None = None
     counters: ApiCounters = field(default_factory=ApiCounters)
+    link: str = ""
+    hears: tuple[str, ...] = ()
 
 
 class Api:
@@ -198,25 +204,6 @@ async def _next_line(client: Connection) -> bytes:
         raise NotARequest(f"a request is one line of at most {LINE_OCTETS_MAX} octets") from None
 
 
-def _octets(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        raise OrbitnodeError("octets should be hexadecimal digits, two for each") from None
-
-
-def _on_security(station: GroundStation, request: dict[str, Any]) -> Answer:
-    if station.security is None:
-        raise OrbitnodeError("no link of this mission is protected")
-    if request["do"] == "send_over":
-        return station.security.choose(request.get("spi", 0))
-    return station.security.execute(_octets(request.get("octets", "")))
-
-
-def _outcome(answer: Answer) -> dict[str, Any]:
-    return {"reply": answer.reply.hex(), "refused": answer.refused, "text": answer.text}
-
-
 class ClientSession:
     """Answers one client's requests, one after the other."""
 
@@ -288,8 +275,8 @@ class ClientSession:
                 return {"values": values}
             case "events":
                 return {"events": events(station, request.get("severity", ""), request.get("limit", 50))}
-            case "procedure" | "send_over":
-                return _outcome(_on_security(station, request))
+            case "identity" | "procedure" | "send_over":
+                return on_security(station, request, self._services.link, self._services.hears)
             case "link":
                 return {"link": self._lead(request, now_ns)}
             case "parameters":

@@ -89,7 +89,9 @@ class GroundServer:
         self._receivers = {} if receivers is None else receivers
         self.station = station
         self._token = ApiToken(config.api_port)
-        self._api = Api(Services(station, config, self._send, self._token, sink))
+        self._api = Api(
+            Services(station, config, self._send, self._token, sink, link=link.name, hears=tuple(self._receivers))
+        )
         self._archive = archive
         self._config = config
         self._link = link

@@ -154,8 +154,8 @@ def test_the_command_link_is_shown_and_led_by_hand(ground: Ground) -> None:
     code, out, _ = command_line("link", "set-vs", "7", "--port", port, "--json")
     link = json.loads(out)
     assert (code, link["mode"], link["vs"], link["fop_state"], link["clcw"]) == (0, "manual", 7, "S6", None)
-    code, _, err = command_line("link", "set-window", "200", "--port", port)
-    assert (code, err) == (1, "orbitnode: error: set-window: 200 is outside 1..10\n")
+    code, _, err = command_line("link", "set-window", "100", "--port", port)
+    assert (code, err) == (1, "orbitnode: error: set-window: 100 is outside 1..10\n")
     for words in (("set-vs",), ("terminate", "1"), ("fly",), ("set-vs", "x")):
         assert command_line("link", *words, "--port", port)[0] == 2
     assert json.loads(command_line("link", "auto", "--port", port, "--json")[1])["mode"] == "automatic"

@@ -58,6 +58,22 @@ class Site:
         assert code == 0, said
         return said
 
+    def add_link(self, name: str) -> None:
+        """Give the mission a further link, before anything is started."""
+        text = self.mission.read_text()
+        link = (
+            f'[[link]]\nname = "{name}"\ndriver = "udp:127.0.0.1:{free_port()}:{free_port()}"\n'
+            'downlink_security = "encrypted"\n'
+        )
+        self.mission.write_text(text.replace("[drivers]\n", link + "[drivers]\n"))
+
+    def refused(self, *words: str, mission: Path | None = None, keys: Path | None = None) -> str:
+        """Return what `orbitnode keys` says that refuses what it is asked for."""
+        files = ("--mission", mission or self.mission, "--keys", keys or self.keys)
+        code, said = Process("keys", *words, *files).ended()
+        assert code == 1, said
+        return said
+
     def rotate(self, direction: str) -> str:
         return self.run_keys("rotate", direction, "--port", str(self.api))
 
@@ -146,3 +162,60 @@ def test_a_node_whose_storage_was_wiped_is_commanded_again(site: Site) -> None:
     site.rotate("down")
     assert site.active() == [5, 256, 257]
     site.ping()
+
+
+# What the ground on the port is not right for. No node is there: whatever is not refused at once waits in vain.
+
+
+def test_the_ground_of_another_mission_is_left_alone(site: Site) -> None:
+    site.run_keys("new")
+    before = site.keys.read_bytes()
+    site.start("ground")
+    site.processes["ground"].says("Ctrl-C ends it")
+    hawk, port = site.folder / "hawk.toml", str(site.api)
+    keys = site.folder / "hawk.keys"
+    text = site.mission.read_text()
+    hawk.write_text(f'{text}[node]\nname = "hawk"\n')
+    site.run("keys", "new", "--mission", hawk, "--keys", keys)
+    wrong = (
+        f"error: the ground on port {port} is of orbitnode-bench, the keys are of hawk; name its port with --port, "
+        "or its mission with --mission\n"
+    )
+    # Without --port it is the port that the mission names.
+    for words in (("rotate", "up"), ("rotate", "up", "--port", port), ("recover",)):
+        assert site.refused(*words, mission=hawk, keys=keys).endswith(wrong)
+    hawk.write_text(f"{text}[node]\nspacecraft_id = 5\n")
+    assert (
+        "is of orbitnode-bench, spacecraft 427, the keys are of orbitnode-bench, spacecraft 5; name its port"
+        in site.refused("recover", mission=hawk)
+    )
+    site.run("keys", "new", "--mission", site.mission, "--keys", keys, "--replace")
+    said = site.refused("rotate", "up", keys=keys)
+    assert f"the ground on port {port} goes by other keys than {keys}; name its file with --keys" in said
+    assert site.keys.read_bytes() == before
+
+
+def test_a_link_that_the_ground_does_not_use_is_refused_before_a_key_is_made(site: Site) -> None:
+    site.add_link("backup")
+    site.run_keys("new")
+    before = site.keys.read_bytes()
+    site.start("ground")
+    site.processes["ground"].says("Ctrl-C ends it")
+    assert "error: this ground commands over udp; start it with --link backup\n" in site.refused(
+        "rotate", "up", "--link", "backup"
+    )
+    assert "error: this ground does not listen to backup; start it with --link backup\n" in site.refused(
+        "rotate", "down", "--link", "backup"
+    )
+    assert site.keys.read_bytes() == before
+
+
+def test_a_command_link_that_was_ended_by_hand_is_told_at_once(site: Site) -> None:
+    site.run_keys("new")
+    site.start("ground")
+    site.processes["ground"].says("Ctrl-C ends it")
+    site.run("link", "terminate", "--port", str(site.api))
+    for words in (("rotate", "up"), ("recover",)):
+        assert "error: the command link is manual and down, nothing goes up: `orbitnode link auto`" in site.refused(
+            *words
+        )

@@ -16,8 +16,8 @@ from flight.link.tc.tc_frame import UNLOCK, TcFrame, set_vr_command
 from flight.link.tm_tc_stack import FlightLink
 from ground.link.actions import Alert, Lost, Rejected
 from ground.link.aos_session import AosSession
-from ground.link.cop1.by_hand import ACTIONS, directive_of
 from ground.link.cop1.control_proof import ControlProof
+from ground.link.cop1.directive_values import ACTIONS, directive_of
 from ground.link.ground_link import Service
 from tests.link_bench import CONFIG, Bench, ping
 
@@ -323,6 +323,9 @@ def test_words_become_directives() -> None:
         ("set-window", 2.5, "takes a whole number, not 2.5"),
         ("set-t1", float("nan"), "set-t1 takes a number"),
         ("set-vs", float("inf"), "set-vs takes a number"),
+        ("set-t1", 0.0, r"^link: set-t1: 0 s is outside 0.01 .. 7200 s$"),
+        ("set-t1", 1e300, r"^link: set-t1: 1e\+300 s is outside 0.01 .. 7200 s$"),
+        ("set-vs", 300.0, r"^link: set-vs: 300 is outside 0 .. 255$"),
     ],
 )
 def test_words_that_are_no_directive_say_what_would_be(action: str, value: float | None, text: str) -> None:
@@ -330,11 +333,16 @@ def test_words_that_are_no_directive_say_what_would_be(action: str, value: float
         directive_of(action, value)
 
 
-def test_a_timer_far_beyond_its_bound_is_refused_as_one_just_beyond() -> None:
+def test_a_timer_has_the_same_bounds_in_seconds_as_in_the_link() -> None:
     bench = Bench().up_and_running()
     for value in (1e300, -1e300, 0.0, 7201.0):
+        with pytest.raises(OrbitnodeError, match="set-t1"):
+            directive_of("set-t1", value)
+    for value_ns in (0, 7201 * NS):
         with pytest.raises(FopRefusal, match="set-t1"):
-            bench.ground.direct(directive_of("set-t1", value), 0)
+            bench.ground.direct(Directive(D.SET_T1, value_ns), 0)
+    for value in (0.01, 7200.0):
+        bench.ground.direct(directive_of("set-t1", value), 0)
 
 
 def test_a_link_without_a_way_up_has_nothing_to_lead(aos_session: AosSession) -> None:

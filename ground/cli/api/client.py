@@ -36,11 +36,17 @@ HELLO_S = 60.0  # a ground that is silent for this long counts as lost; a busy o
 _PIPE_COLUMNS = 400  # a file or a pipe has no right edge at which a line would have to be cut
 
 
-def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--port` and `--json`, the same for every command that asks the ground process."""
+def add_connection_arguments(parser: argparse.ArgumentParser, *, by_mission: str = "") -> None:
+    """Add `--port` and `--json`, the same for every command that asks the ground process.
+
+    by_mission: for a command that reads a mission and takes the port from that, None here; who takes `--port` at all.
+    """
+    default = f"API port of the ground process (default {API_PORT})"
+    help = f"{by_mission}: API port of the ground process (default: the mission's ground.api_port)"
     parser.add_argument(
-        "--port", type=_port, default=API_PORT, metavar="N", help=f"API port of the ground process (default {API_PORT})"
-    )
+        "--port", type=_port, default=None if by_mission else API_PORT, metavar="N",
+        help=help if by_mission else default,
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON object per line, for machines")
 
 

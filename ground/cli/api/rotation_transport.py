@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from flight.core.errors import OrbitnodeError
 from flight.link.security.management import REFUSALS
@@ -21,6 +22,22 @@ REPLY_S = 2.0  # a report is decoded before the one behind it, so this is long
 _REFUSED = re.compile(rf"\b({'|'.join(REFUSALS)}): (.*?)\)?$", re.DOTALL)
 
 
+@dataclass(frozen=True, slots=True)
+class GroundIdentity:
+    """Whose ground it is, and what it commands over and listens to.
+
+    master: the fingerprint of its master key in hexadecimal digits, "" without keys. idle_by_hand: whether the command
+    link is manual and down, so that nothing goes up.
+    """
+
+    node: str
+    spacecraft_id: int
+    master: str
+    link: str
+    hears: tuple[str, ...]
+    idle_by_hand: bool
+
+
 class ApiTransport:
     """ground.link.security.key_rotation.RotationTransport over the API. Raises OrbitnodeError if no ground answers."""
 
@@ -31,6 +48,15 @@ class ApiTransport:
     def close(self) -> None:
         """End the connection."""
         self._client.close()
+
+    def identity(self) -> GroundIdentity:
+        """Return whose ground this is. Raises OrbitnodeError."""
+        told = self._client.ask(do="identity")
+        link = self._client.ask(do="link")["link"]
+        by_hand = link.get("mode") == "manual" and link["service"] == "idle"
+        return GroundIdentity(
+            told["node"], told["spacecraft_id"], told["master"], told["link"], tuple(told["hears"]), by_hand
+        )
 
     def exchange(self, pdu: bytes) -> Answer:
         """Send a procedure to the node, and return its answer."""

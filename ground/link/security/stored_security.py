@@ -20,13 +20,17 @@ from ground.link.security.key_rotation import DONE, Answer
 class StoredSecurity:
     """Keys, associations and numbers of the ground, and `save`, which makes a record durable or raises StorageError.
 
-    `is_slow` says after a save whether saving takes too much of the time.
+    `is_slow` says after a save whether saving takes too much of the time. node, spacecraft_id: whose keys they are, if
+    that is to be told.
     """
 
     def __init__(
-        self, security: LinkSecurity, save: Callable[[bytes], None], is_slow: Callable[[], bool] = lambda: False
+        self, security: LinkSecurity, save: Callable[[bytes], None], is_slow: Callable[[], bool] = lambda: False, *,
+        node: str = "", spacecraft_id: int = 0,
     ) -> None:
         self.security = security
+        self.node = node
+        self.spacecraft_id = spacecraft_id
         self._save = save
         self._is_slow = is_slow
         self._management = Management(security)
