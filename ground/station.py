@@ -48,6 +48,7 @@ from ground.link.actions import (
 )
 from ground.link.boots import stored_boot
 from ground.link.cop1.by_hand import lead
+from ground.link.cop1.link_status import MANUAL
 from ground.link.ground_link import GroundLink, Service
 from ground.link.onboard_clock import ClockReading, OnboardClock, read_clock
 from ground.link.reception import Reception
@@ -172,10 +173,7 @@ class GroundStation:
                 cltus += self.end_contact(now_ns, reception.name)
         for record in self.tracker.due(now_ns):
             # A command that timed out must not go up later, when nobody expects it any more.
-            cltus += self._perform(
-                self.session.drop(record.number, f"never sent: {_why_unsent(self.in_contact, self.session.service)}"),
-                now_ns,
-            )
+            cltus += self._perform(self.session.drop(record.number, f"never sent: {self._why_unsent(now_ns)}"), now_ns)
         self.tracker.follow_clock(now_ns, self.onboard_clock(now_ns).onboard_ns)
         self._desk.changed_all(self.tracker.on_time(now_ns))
         cltus += self._perform(self._sender.on_time(now_ns), now_ns)
@@ -188,6 +186,18 @@ class GroundStation:
             self._next_counters_ns = now_ns + self._period_ns
             self._write_counters(now_ns)
         return cltus
+
+    def _why_unsent(self, now_ns: int) -> str:
+        """Return which stage a command did not reach: contact, a number of its own, a link that is up, its turn."""
+        if not self.in_contact:
+            return "no node was heard in time"
+        if self.security is not None and self.security.keeps_from_sending:
+            return self.security.fault
+        if self.session.service is Service.UP:
+            return "its turn did not come in time"
+        if self.session.status(now_ns).get("mode") == MANUAL:
+            return "the command link is down by hand; `orbitnode link auto` lets the ground lead it again"
+        return "the command link did not come up in time"
 
     @property
     def next_time_ns(self) -> int | None:
@@ -229,6 +239,9 @@ class GroundStation:
         With `bypass` it goes by the BD service of COP-1: at once and once, whether or not the node is heard.
         """
         self._check_way_up()
+        if bypass and self.security is not None and self.security.keeps_from_sending:
+            # Held, it would go up at a time that nobody knows, and nothing can take it back.
+            raise OrbitnodeError(f"nothing can be sent: {self.security.fault}")
         record, packet = self._desk.begin(name, arguments, now_ns, raw=raw, bypass=bypass, timeout_s=timeout_s)
         send = self.session.send_bypass if bypass else self.session.send
         return record, self._perform(send(packet, now_ns, record.number), now_ns)
@@ -306,13 +319,22 @@ class GroundStation:
     def _store_security(self, record: StoreSecurity, now_ns: int) -> list[bytes]:
         """Make the record durable, then let every link go on that waited for it."""
         assert self.security is not None
+        former = self.security.fault
         fault = self.security.store(record)
-        if fault:
+        if fault and fault != former:
             self._listeners.announce(Change.NOTE, f"link security: {fault}")
         cltus: list[bytes] = []
         for reception in (self._own, *self._further.values()):
             cltus += self._perform(reception.link.on_stored(now_ns), now_ns, reception)
         return cltus
+
+    def store_security(self, now_ns: int) -> list[bytes]:
+        """Store the record of link security if that is due, or failed before; return CLTUs to send.
+
+        Call it at the start and about once a second: nothing else tries again while nothing is sent.
+        """
+        record = None if self.security is None else self.security.due()
+        return [] if record is None else self._store_security(record, now_ns)
 
     def _on_restart(self, reception: Reception) -> None:
         if reception is self._own:
@@ -366,10 +388,3 @@ class GroundStation:
         if self.security is not None:
             parts["security"] = self.security.security.counters
         return numbers | by_name(parts)
-
-
-def _why_unsent(in_contact: bool, service: Service) -> str:
-    """Return which of three stages a command did not reach: contact, a link that is up, its turn."""
-    if not in_contact:
-        return "no node was heard in time"
-    return "its turn did not come in time" if service is Service.UP else "the command link did not come up in time"

@@ -97,7 +97,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _security(mission: Mission, keys: Path | None) -> Iterator[StoredSecurity | None]:
+def _security(mission: Mission, own: LinkSection, keys: Path | None) -> Iterator[StoredSecurity | None]:
     """Give the ground's link security, with its record held for this process; None if every link is clear."""
     ring = mission_keys(mission, keys)
     if ring is None:
@@ -113,7 +113,8 @@ def _security(mission: Mission, keys: Path | None) -> Iterator[StoredSecurity | 
         for fault in [fault for fault in (record.fault, *security.faults) if fault]:
             print(plain(f"ground: link security: {fault}"), file=sys.stderr)
         yield StoredSecurity(
-            security, record.save, record.is_slow, node=ring.node, spacecraft_id=ring.spacecraft_id
+            security, record.save, record.is_slow,
+            link=mission.links.index(own), node=ring.node, spacecraft_id=ring.spacecraft_id,
         )
         # Ended in order: nothing is reserved beyond what was used. If it fails, what stands there does as well.
         with suppress(StorageError):
@@ -142,7 +143,7 @@ def _serve(args: argparse.Namespace, sink: LogSink) -> int:
         print(plain(f"ground: the table of leap seconds says nothing from {date_of(leap_seconds.expires_mjd)} on: set "
                     "ground.leap_seconds to a newer leap-seconds.list"), file=sys.stderr)  # fmt: skip
     folder = Path(config.folder) if args.folder is None else args.folder
-    with held(folder), Archive(folder / "archive.db") as archive, _security(mission, args.keys) as security:
+    with held(folder), Archive(folder / "archive.db") as archive, _security(mission, section, args.keys) as security:
         protection = None if security is None else security.security
 
         def session_of(own: LinkSection) -> GroundLink:

@@ -99,6 +99,7 @@ class GroundServer:
         self._stop: asyncio.Event | None = None
         self._ports: list[TelemetryPort] = []
         self._faults = Tally()
+        self._told_storage = ("", False)
 
     async def run(self) -> None:
         """Serve until a signal or `stop`. Raises SetupError for a port that cannot be opened."""
@@ -186,6 +187,22 @@ class GroundServer:
             text = f"ground: {faults} {newest}; it goes on"
             print(plain(text), file=sys.stderr, flush=True)
 
+    def _tell_storage(self) -> None:
+        """Say once that the record of link security cannot be written, once that nothing goes up, and its end."""
+        security = self.station.security
+        if security is None or (security.fault, security.keeps_from_sending) == self._told_storage:
+            return
+        self._told_storage = security.fault, security.keeps_from_sending
+        if not security.fault:
+            text = "the record of numbers can be written again"
+        elif security.sendable is None:
+            text = f"{security.fault}; until it can, a restart may take frames for new that came before"
+        elif security.sendable == 0:
+            text = f"{security.fault}; nothing can be sent until it can"
+        else:
+            text = f"{security.fault}; only {counted(security.sendable, 'more frame')} can be sent until it can"
+        print(plain(f"ground: link security: {text}"), file=sys.stderr, flush=True)
+
     def stop(self) -> None:
         """Have `run` end in order."""
         if self._stop is not None:
@@ -214,6 +231,8 @@ class GroundServer:
             if now_s >= commit_s:
                 commit_s = now_s + _COMMIT_S
                 self.station.commit()
+                self._send(self.station.store_security(time.monotonic_ns()))
+                self._tell_storage()
             if now_s >= status_s:
                 status_s = now_s + (_COMMIT_S if live else QUIET_STATUS_S)
                 sys.stderr.write((CLEAR_LINE if live else "") + plain(self._status_line()) + ("" if live else "\n"))

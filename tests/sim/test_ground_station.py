@@ -200,6 +200,17 @@ def test_lost_command_is_not_sent_in_the_next_pass() -> None:
     assert kept.stage_ns(ACKNOWLEDGED) == 3002 * NS and lost.stage_ns(ACKNOWLEDGED) is None
 
 
+def test_a_command_for_a_link_that_was_ended_by_hand_says_so() -> None:
+    station, _ = linked()
+    station.lead("terminate", None, NS)
+    record, cltus = station.send("ping", {}, NS, timeout_s=3)
+    assert cltus == []
+    assert station.on_time(4 * NS) == []
+    assert (record.outcome, record.reason) == (
+        REJECTED, "never sent: the command link is down by hand; `orbitnode link auto` lets the ground lead it again",
+    )  # fmt: skip
+
+
 def test_command_behind_a_full_window_is_not_sent_after_its_time() -> None:
     station, _ = linked()
     records = [station.send("ping", {}, NS, timeout_s=30 if n == 11 else 600)[0] for n in range(13)]

@@ -164,6 +164,26 @@ def test_a_node_whose_storage_was_wiped_is_commanded_again(site: Site) -> None:
     site.ping()
 
 
+def test_a_record_that_cannot_be_written_is_told_and_stored_as_soon_as_it_can(site: Site) -> None:
+    site.run_keys("new")
+    site.start("sim")
+    wait_until((site.folder / "board").exists, "the emulator has made its link")
+    site.start("flight")
+    rough = site.keys.with_name(f"{site.keys.name}.numbers~")
+    rough.mkdir()
+    site.start("ground")
+    ground, fault = site.processes["ground"], f"{site.keys}.numbers cannot be written: Is a directory"
+    ground.says(f"ground: link security: {fault}; nothing can be sent until it can\n")
+    wait_until(site.contact, "contact")
+    for more, why in (((), "never sent"), (("--bypass",), "error: nothing can be sent")):
+        code, said = Process("cmd", "ping", "--timeout", "2", *more, "--port", str(site.api)).ended()
+        assert code == 1 and f"{why}: {fault}" in " ".join(said.split()), said
+    rough.rmdir()
+    ground.says("ground: link security: the record of numbers can be written again\n")
+    site.ping()
+    assert ground.text().count("cannot be written") == 1
+
+
 # What the ground on the port is not right for. No node is there: whatever is not refused at once waits in vain.
 
 

@@ -14,6 +14,7 @@ from flight.core.errors import OrbitnodeError
 from flight.link.security.management import REFUSALS
 from flight.link.security.procedures import ANSWERED, Pdu
 from ground.cli.api.client import GroundClient
+from ground.link.cop1.link_status import MANUAL
 from ground.link.security.key_rotation import SILENT, Answer
 from ground.operator import COMPLETED, FAILED, REJECTED
 
@@ -53,7 +54,7 @@ class ApiTransport:
         """Return whose ground this is. Raises OrbitnodeError."""
         told = self._client.ask(do="identity")
         link = self._client.ask(do="link")["link"]
-        by_hand = link.get("mode") == "manual" and link["service"] == "idle"
+        by_hand = link.get("mode") == MANUAL and link["service"] == "idle"
         return GroundIdentity(
             told["node"], told["spacecraft_id"], told["master"], told["link"], tuple(told["hears"]), by_hand
         )

@@ -13,6 +13,8 @@ from flight.link.tc.fop import Fop
 from flight.link.tc.fop_actions import FopState
 from ground.link.ground_link import Service
 
+MANUAL = "manual"  # the mode of a link that an operator leads
+
 
 @dataclass(frozen=True, slots=True)
 class FopStatus:
@@ -89,7 +91,7 @@ class LinkStatus:
     def document(self) -> dict[str, object]:
         """Return it as a document of plain values, for the API; times in seconds."""
         return {
-            "mode": "manual" if self.manual else "automatic",
+            "mode": MANUAL if self.manual else "automatic",
             "service": self.service.value,
             **self.fop.document(),
             "waiting": self.waiting,

@@ -4,6 +4,9 @@
 # hundreds of commands and for a few frames that come, may take as long as the disk takes (the node must not wait like
 # that: its store is a task). If writes take too much of the time, fewer are made: then more frames are refused after
 # this end was killed.
+#
+# If a write fails, the ground sends what it has numbers for, and then nothing. An operator sees no more of that than a
+# link that does not come up, so `fault` says it, and whoever owns the loop tells it and tries again (`due`).
 
 from __future__ import annotations
 
@@ -14,21 +17,25 @@ from flight.link.actions import StoreSecurity
 from flight.link.security.associations import Direction
 from flight.link.security.link_security import LinkSecurity
 from flight.link.security.management import Management, ProcedureRefused
+from flight.link.security.numbers import SendNumbers
 from ground.link.security.key_rotation import DONE, Answer
 
 
 class StoredSecurity:
     """Keys, associations and numbers of the ground, and `save`, which makes a record durable or raises StorageError.
 
-    `is_slow` says after a save whether saving takes too much of the time. node, spacecraft_id: whose keys they are, if
-    that is to be told.
+    `is_slow` says after a save whether saving takes too much of the time. link: the one that is commanded over, counted
+    from 0. node, spacecraft_id: whose keys they are, if that is to be told. `fault` says why the record could not be
+    stored at the last attempt, "" if it was.
     """
 
     def __init__(
         self, security: LinkSecurity, save: Callable[[bytes], None], is_slow: Callable[[], bool] = lambda: False, *,
-        node: str = "", spacecraft_id: int = 0,
-    ) -> None:
+        link: int = 0, node: str = "", spacecraft_id: int = 0,
+    ) -> None:  # fmt: skip
         self.security = security
+        self.fault = ""
+        self._link = link
         self.node = node
         self.spacecraft_id = spacecraft_id
         self._save = save
@@ -62,8 +69,26 @@ class StoredSecurity:
             self._save(record.content)
         except StorageError as error:
             self.security.store_failed(record.generation)
-            return str(error)
+            self.fault = str(error)
+            return self.fault
         self.security.stored(record.generation)
+        self.fault = ""
         if self._is_slow():
             self.security.widen()
         return ""
+
+    def due(self) -> StoreSecurity | None:
+        """Return what is to be stored by now: what never was, or could not be; None if nothing is."""
+        self.security.retry()
+        return self.security.to_store()
+
+    @property
+    def sendable(self) -> int | None:
+        """How many frames can be sent before something is stored; None if the way up is clear, or nothing carries."""
+        numbers = self.security.state.numbers.get(self.security.carrier(self._link) or 0)
+        return max(0, numbers.limit - numbers.next) if isinstance(numbers, SendNumbers) else None
+
+    @property
+    def keeps_from_sending(self) -> bool:
+        """Whether nothing can be sent because of `fault`."""
+        return bool(self.fault) and self.sendable == 0
