@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -32,6 +33,7 @@ from ground.cli.api.client import add_connection_arguments, output
 from ground.cli.api.rotation_transport import ApiTransport, GroundIdentity
 from ground.config import GroundConfig
 from ground.link.mission_link import chosen_link
+from ground.link.security.carrying_keys import active_keys
 from ground.link.security.key_reversion import reverted
 from ground.link.security.key_rotation import KeyRotation, RotationTransport, carry_out
 from ground.link.security.numbers_recovery import NumbersRecovery
@@ -199,8 +201,28 @@ def _show(mission: Mission, path: Path, as_json: bool) -> int:
         output().print(plain(f"{path}: {of}{ring.node}, spacecraft {ring.spacecraft_id}"), soft_wrap=True, markup=False)
         output().print(table)
     # Last, so that what is there is seen even if it is not what the mission needs.
-    _checked(mission, path, allow_simulated=True)
+    _check_carrying(mission, path, _checked(mission, path))
     return 0
+
+
+def _check_carrying(mission: Mission, path: Path, ring: Keyring) -> None:
+    """Raise SetupError for whatever of the mission no key carries; say which one does if that is not plain to see."""
+    faults, links = [], link_plans(mission.links)
+    for (place, use), keys in active_keys(ring, links).items():
+        name = f"{links[place].name} {use.value}"
+        if not keys:
+            faults.append(f"none of its keys for {name} is active, so nothing carries it")
+        elif len(keys) > 1:
+            ids = " and ".join(str(key.key_id) for key in keys)
+            rotate = f"rotate {use.value}" + (f" --link {links[place].name}" if place else "")
+            again = "" if use is KeyUse.VOLATILE else f"; `orbitnode keys {rotate}` takes the others out"
+            text = f"{name}: keys {ids} are active, {keys[-1].key_id} carries, which is the newest{again}"
+            print(plain(f"orbitnode: {text}"), file=sys.stderr)
+    if faults:
+        raise SetupError(
+            f"keys {path}: {'; '.join(faults)}: take the copy from the safe, or go back to the keys of delivery by "
+            "`orbitnode keys revert`"
+        )
 
 
 def _checked(mission: Mission, path: Path, *, allow_simulated: bool = False) -> Keyring:
@@ -211,10 +233,11 @@ def _checked(mission: Mission, path: Path, *, allow_simulated: bool = False) -> 
 def _document(mission: Mission, ring: Keyring) -> dict[str, Any]:
     """Return what may be said of the keys."""
     links = link_plans(mission.links)
+    carrying = {keys[-1].key_id for keys in active_keys(ring, links).values() if keys}
     keys = [
         {
             "id": key.key_id, "use": key_text(key.spi, links), "spi": key.spi or None, "state": key.state.text,
-            "fingerprint": key.fingerprint.hex(), "created": key.created,
+            "carries": key.key_id in carrying, "fingerprint": key.fingerprint.hex(), "created": key.created,
         }
         for key in ring
     ]  # fmt: skip

@@ -119,6 +119,53 @@ def test_a_list_ends_with_what_the_mission_lacks(home: Path, capsys: pytest.Capt
     assert capsys.readouterr().err.endswith(f"should have mode 0600: chmod 600 {path}\n")
 
 
+NOTHING = "none of its keys for udp {} is active, so nothing carries it"
+SEVERAL = "keys 1 and 2 are active, 2 carries, which is the newest; `orbitnode keys rotate up` takes the others out"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "carries", "says"),
+    [
+        ({1: "deactivated"}, 1, [3, 5], f"{NOTHING.format('up')}: take the copy from the safe, or go back to the keys"),
+        (
+            {1: "deactivated", 2: "deactivated", 3: "pre-activation", 5: "deactivated"}, 1, [],
+            "; ".join(NOTHING.format(use) for use in ("up", "down", "volatile")),
+        ),
+        ({2: "active"}, 0, [2, 3, 5], f"orbitnode: udp up: {SEVERAL}\n"),
+        ({4: "active", 3: "deactivated"}, 0, [1, 4, 5], ""),
+    ],
+)  # fmt: skip
+def test_a_list_ends_with_what_nothing_can_carry(
+    changes: dict[int, str], code: int, carries: list[int], says: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, mission = home / "a.keys", home / "m.toml"
+    mission.write_text(
+        f'extends = "{(MISSIONS / "bench.toml").as_posix()}"\n[[link]]\nname = "udp"\n'
+        'driver = "udp:127.0.0.1:10015:10018"\ndownlink_security = "authenticated"\n'
+    )
+    options = ["--mission", str(mission), "--keys", str(path)]
+    assert keys("new", *options) == 0
+    text = path.read_text()
+    for key_id, state in changes.items():
+        text = re.sub(rf'(id = {key_id}\n(?:.+\n)*?state = )"[\w-]+"', rf'\1"{state}"', text)
+    path.write_text(text)
+    capsys.readouterr()
+    assert keys("show", *options) == code
+    shown = capsys.readouterr()
+    assert "udp volatile" in shown.out and (says in shown.err if says else not shown.err)
+    assert keys("show", "--json", *options) == code
+    carrying = [row["id"] for row in json.loads(capsys.readouterr().out)["keys"] if row["carries"]]
+    assert carrying == carries
+
+
+def test_a_list_does_not_end_well_with_keys_of_a_simulation(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = home / "a.keys"
+    assert keys("new", "--keys", str(path)) == 0
+    path.write_text(path.read_text().replace("simulated = false", "simulated = true"))
+    assert keys("show", "--keys", str(path)) == 1
+    assert "are those of a simulation, which anyone can work out" in capsys.readouterr().err
+
+
 def test_no_message_shows_a_key(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = home / "a.keys"
     assert keys("new", "--keys", str(path)) == 0
