@@ -113,8 +113,12 @@ def _security(mission: Mission, own: LinkSection, keys: Path | None) -> Iterator
         for fault in [fault for fault in (record.fault, *security.faults) if fault]:
             print(plain(f"ground: link security: {fault}"), file=sys.stderr)
         yield StoredSecurity(
-            security, record.save, record.is_slow,
-            link=mission.links.index(own), node=ring.node, spacecraft_id=ring.spacecraft_id,
+            security,
+            record.save,
+            record.is_slow,
+            link=mission.links.index(own),
+            node=ring.node,
+            spacecraft_id=ring.spacecraft_id,
         )
         # Ended in order: nothing is reserved beyond what was used. If it fails, what stands there does as well.
         with suppress(StorageError):
