@@ -1063,7 +1063,7 @@ def test_a_set_of_stores_that_does_not_fit_is_refused_with_its_reason(stores: li
 @pytest.mark.parametrize("stores", [1, 8])
 def test_one_to_eight_stores_that_differ_are_taken(stores: int) -> None:
     faults: list[Fault] = []
-    rows = [{"name": f"s{i}".ljust(24, "_"), "services": [i] if i else []} for i in range(stores)]
+    rows = [{"name": f"s{i}".ljust(24, "x"), "services": [i] if i else []} for i in range(stores)]
     read = read_table(RecorderConfig, {"store": rows}, ("recorder",), faults)
     assert faults == [] and read is not None and read.capacity_octets == stores * 1_000_000
 
