@@ -242,6 +242,7 @@ def locked(path: Path) -> Iterator[None]:
     Raises SetupError if another one is at work on it, or the folder cannot be used.
     """
     try:
+        _refuse_other_than_file(path)  # first, so that nothing is left beside it
         path.parent.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
             path.parent.mkdir(mode=_FOLDER_MODE)

@@ -143,7 +143,7 @@ class AdService(FrameFlow):
         if self.manual:
             self.service = Service.IDLE
             if was_up:
-                self._note("the node was restarted: AD service ended, in manual it waits for a directive", actions)
+                self._note("the node was restarted: AD service ended, the link was led by hand", actions)
         elif self.service is not Service.IDLE:
             self.service = Service.AWAIT_CLCW
 
@@ -209,7 +209,7 @@ class AdService(FrameFlow):
         steps = do_directive(self._fop, directive, now_ns)
         if kind not in SETTINGS and not self.manual:
             self.manual = True
-            self._note(f"link in manual by `{kind.value}`, until `auto`", actions)
+            self._note(f"link led by hand from `{kind.value}` on", actions)
         if kind in _BY_CONTROL_COMMAND:
             self._proof.begin()
         if kind is DirectiveKind.INITIATE_SET_VR:
@@ -286,7 +286,7 @@ class AdService(FrameFlow):
         suspended = self._fop.suspended is not None
         self._rest(actions)
         if self.manual:
-            next_step = "`resume` goes on" if suspended else "in manual it waits for a directive"
+            next_step = "`resume` goes on" if suspended else "the link was led by hand"
             self._note(f"{what}; AD service ended, {next_step}", actions)
             return
         if suspended:

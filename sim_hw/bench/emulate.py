@@ -217,10 +217,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--charge", type=float, metavar="FRAC", help="state of charge at the start, 0 to 1")
     group = parser.add_argument_group("link")
     group.add_argument("--hours", type=float, metavar="N", help="hours of virtual time (default 24)")
-    group.add_argument("--ber", type=float, metavar="RATE", help="share of bits that arrive inverted, each way "
-                       "(default 1e-4)")  # fmt: skip
-    group.add_argument("--drop", type=float, metavar="FRAC", help="share of frames and CLTUs that are lost whole "
-                       "(default 0.05)")  # fmt: skip
+    group.add_argument("--ber", type=float, metavar="RATE", help="share of bits that arrive inverted, each way, "
+                       "0.01 at most (default 1e-4)")  # fmt: skip
+    group.add_argument("--drop", type=float, metavar="FRAC", help="share of frames and CLTUs that are lost whole, "
+                       "0.5 at most (default 0.05)")  # fmt: skip
     group.add_argument("--seed", type=int, metavar="N", help="seed of all randomness (default 1)")
     group.add_argument("--commands", type=int, metavar="N", help="commands to send (default 10,000 per 24 hours)")
     group.add_argument("--reboots", type=int, metavar="N", help="reboots of the node or of the ground (default 0)")

@@ -21,6 +21,7 @@ from sim_hw.soak.security_account import forgery_rows, security_figures, securit
 from sim_hw.soak.uplink_ledger import FARM_RESULTS, REFUSED, UNDER_WAY, UNFOUND, Kind
 from sim_hw.world.channel import Fate
 
+_ENDED = (State.ACKNOWLEDGED, State.LOST, State.REJECTED)
 _REASONS_MAX = 10  # for which commands were lost, the most frequent first
 
 
@@ -32,6 +33,18 @@ class Account:
     findings: tuple[str, ...]
     findings_total: int
     figures: dict[str, Any]
+
+    @property
+    def unfinished(self) -> str:
+        """What the link had no time for, one sentence; "" if every command ended. Its account adds up all the same."""
+        commands = self.figures["commands"]
+        count = commands["open"] + commands["not sent"]
+        if not count:
+            return ""
+        return (
+            f"{count:,} of {commands['asked']:,} commands had not ended when the time was over: the link carries too "
+            "little; ask for more --hours, fewer --commands, or less of --ber and --drop"
+        )
 
     @property
     def failures(self) -> list[str]:
@@ -52,9 +65,10 @@ def account_of(soak: LinkSoak) -> Account:
 def _commands(soak: LinkSoak) -> list[Row]:
     states, ground, plan = soak.commands.states(), soak.ground.totals, soak.plan
     arrived = sum(command.arrivals > 0 for command in soak.commands.commands)
+    ended = [command for command in soak.commands.commands if command.state in _ENDED]
     lost_with_ground = sum(c.reason == soak.ground.LOST_WITH_GROUND for c in soak.commands.commands)
     rows = [
-        Row("commands that ended: acknowledged or lost", plan.commands, states["acknowledged"] + states["lost"]),
+        Row("commands that ended: acknowledged or lost", len(ended), states["acknowledged"] + states["lost"]),
         Row("commands that arrived, each once", arrived, soak.commands.arrivals),
         Row("session: commands", plan.commands - states["not sent"], ground["commands"]),
         Row("session: acknowledged", states["acknowledged"], ground["acknowledged"]),
@@ -62,7 +76,8 @@ def _commands(soak: LinkSoak) -> list[Row]:
         Row("session: lost", states["lost"] - lost_with_ground, ground["lost"]),
     ]
     if not plan.reboots:
-        rows.append(Row("commands that arrived, without any reboot", plan.commands, arrived))
+        ended_and_arrived = sum(command.arrivals > 0 for command in ended)
+        rows.append(Row("commands that ended and arrived, without any reboot", len(ended), ended_and_arrived))
     return rows
 
 

@@ -20,6 +20,7 @@ any time what became of everything (sim_hw/soak/account.py).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from random import Random
 
@@ -46,6 +47,7 @@ from sim_hw.world.world import World, WorldConfig
 GROUND_OFF_S = 20.0
 _MODEM_UNITS = 4  # frames in the node's modem: their CLCWs are as old as that
 _IN_PASS_FRAC = 0.75  # of the reboots
+_LOOK_HOURS = (24.0, 240.0)  # for the first pass, if the span that was asked for has none
 _HEARD_S = 30.0  # of the last pass, at least, for the last commands
 
 
@@ -147,7 +149,7 @@ class LinkSoak:
         passes = world.passes(0, self.end_ns)
         if not any(contact.end_ns - contact.start_ns >= ns(_HEARD_S) for contact in passes):
             raise OrbitnodeError(
-                f"no pass of {_HEARD_S:g} s or longer in the first {self.plan.hours:g} h; ask for more --hours"
+                f"no pass of {_HEARD_S:g} s or longer in the first {self.plan.hours:g} h; {_hours_enough(world)}"
             )
         return passes
 
@@ -186,3 +188,17 @@ class LinkSoak:
             return
         self.ground.go_down()
         self.loop.call_at(self.loop.now_ns() + ns(GROUND_OFF_S), self.ground.start)
+
+
+def _hours_enough(world: World) -> str:
+    """Say how many hours have a pass that is long enough."""
+    for hours in _LOOK_HOURS:
+        ends = [
+            c.start_ns + ns(_HEARD_S)
+            for c in world.passes(0, ns(hours * 3600.0))
+            if c.end_ns - c.start_ns >= ns(_HEARD_S)
+        ]
+        if ends:
+            # Up to the next tenth, so that what is asked for has it for certain.
+            return f"--hours {math.ceil(min(ends) / ns(360.0)) / 10:g} has one"
+    return f"none of its stations sees it for so long in {_LOOK_HOURS[-1]:g} h"

@@ -271,7 +271,7 @@ def test_by_hand_an_alert_or_a_restart_of_the_node_ends_the_service_and_waits(tr
         bench.frame()
     assert state(bench) == ("manual", "idle", "S6")
     last = [action for action in bench.seen if isinstance(action, Alert)][-1]
-    assert "in manual it waits for a directive" in last.reason
+    assert "the link was led by hand" in last.reason
     assert bench.ground.status(bench.now_ns)["last_alert"] == last.reason
     direct(bench, D.SET_VS, bench.flight.farm.vr)
     direct(bench, D.INITIATE_UNLOCK)
