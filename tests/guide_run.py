@@ -52,7 +52,7 @@ import sys
 from flight import cli
 words = sys.argv[1:]
 for option, value in {options}.get(words[0] if words else "", []):
-    if option not in words:
+    if option not in words and words[1:2] != ["pack"]:  # which asks no ground
         words += [option, value]
 if words[:1] == ["ground"]:
     from ground.server import ground_server
@@ -122,7 +122,7 @@ class Session:
         options = dict.fromkeys(("sim", "ground", "flight"), start)
         names = ("cmd", "tm", "events", "schedule", "link", "leap-seconds", "parameters", "procedure")
         options |= dict.fromkeys(names, talk)
-        options["keys"] = start + talk
+        options["keys"] = start
         options["run"] = [["--orbits", "0.03"]]
         shim = folder / "orbitnode"
         shim.write_text(_SHIM.format(python=sys.executable, options=json.dumps(options)), encoding="utf-8")
