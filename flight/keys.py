@@ -91,23 +91,23 @@ def read_keys(
     Raises SetupError for a file that is not there, cannot be trusted or is of another mission, and DecodeError for one
     that cannot be understood.
     """
-    ring = open_keys(path)
-    if (ring.node, ring.spacecraft_id) != (node, spacecraft_id):
-        raise SetupError(
-            f"keys {path} are those of node {ring.node}, spacecraft {ring.spacecraft_id}, should be those of {node}, "
-            f"spacecraft {spacecraft_id}; name the right file with --keys"
-        )
+    ring = open_keys_of(path, node, spacecraft_id)
     if ring.simulated and not allow_simulated:
         raise SetupError(
             f"keys {path} are those of a simulation, which anyone can work out; `orbitnode keys new` makes real ones"
         )
-    if lacking := [spi for spi in delivered_spis(links) if spi not in ring or use_of(spi) is not _use(ring, spi)]:
+    if lacking := lacking_spis(ring, links):
         names = ", ".join(f"{key_text(spi, links)} (key {spi})" for spi in lacking)
         raise SetupError(
             f"keys {path} have none for {names}; was a link protected, added or moved since they were made? "
-            "`orbitnode keys new --replace` makes new ones"
+            "`orbitnode keys add` makes those, `orbitnode keys new --replace` makes all of them again"
         )
     return ring
+
+
+def lacking_spis(ring: Keyring, links: Sequence[ProtectedLink]) -> list[int]:
+    """Return the associations of these links for which the file has no key of delivery."""
+    return [spi for spi in delivered_spis(links) if spi not in ring or use_of(spi) is not _use(ring, spi)]
 
 
 def _use(ring: Keyring, id: int) -> KeyUse | None:
@@ -123,6 +123,17 @@ def key_text(spi: int, links: Sequence[ProtectedLink]) -> str:
     index, offset = divmod(spi, SPIS_PER_LINK)
     name = links[index].name if index < len(links) else f"link {index}"
     return f"{name} {use.value}{_SIDES.get(offset, '')}"
+
+
+def open_keys_of(path: Path, node: str, spacecraft_id: int) -> Keyring:
+    """Return what `open_keys` does. Raises SetupError as well if they are the keys of another node."""
+    ring = open_keys(path)
+    if (ring.node, ring.spacecraft_id) != (node, spacecraft_id):
+        raise SetupError(
+            f"keys {path} are those of node {ring.node}, spacecraft {ring.spacecraft_id}, should be those of {node}, "
+            f"spacecraft {spacecraft_id}; name the right file with --keys"
+        )
+    return ring
 
 
 def open_keys(path: Path) -> Keyring:

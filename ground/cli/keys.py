@@ -16,7 +16,7 @@ from flight.contract.sections import link_plans
 from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.nanoseconds import ns
 from flight.core.utc.leap_seconds import BUILT_IN
-from flight.keys import key_text, keys_path, locked, open_keys, read_keys, write_keys
+from flight.keys import key_text, keys_path, lacking_spis, locked, open_keys, open_keys_of, read_keys, write_keys
 from flight.link.security.keyring import (
     CREATED_FORMAT,
     MASTER_KEY_ID,
@@ -34,7 +34,7 @@ from ground.cli.api.rotation_transport import ApiTransport, GroundIdentity
 from ground.config import GroundConfig
 from ground.link.mission_link import chosen_link
 from ground.link.security.carrying_keys import active_keys
-from ground.link.security.key_reversion import reverted
+from ground.link.security.key_reversion import changed_over_the_air, reverted
 from ground.link.security.key_rotation import KeyRotation, RotationTransport, carry_out
 from ground.link.security.numbers_recovery import NumbersRecovery
 from ground.security_file import SUFFIX, SecurityFile
@@ -53,6 +53,7 @@ HELP = "make, show and change the keys of a mission's links"
 
 _ACTIONS = {
     "new": ("", "make fresh keys for the links of a mission, at random"),
+    "add": ("", "make the keys that the mission lacks, after a link was added or protected, and keep the others"),
     "show": ("", "list the keys, without showing one, and check that the mission has all it needs"),
     "rotate": ("up|down", "change the key of a link over the air, through a running ground"),
     "recover": ("", "set the numbers of a link again, after the node or the ground lost its record"),
@@ -102,6 +103,8 @@ def execute(args: argparse.Namespace) -> int:
     match args.action:
         case "new":
             return _new(mission, path, args.replace, args.json)
+        case "add":
+            return _add(mission, path, args.json)
         case "show":
             return _show(mission, path, args.json)
         case "revert":
@@ -137,16 +140,54 @@ def _new(mission: Mission, path: Path, replace: bool, as_json: bool) -> int:
     return 0
 
 
+def _add(mission: Mission, path: Path, as_json: bool) -> int:
+    """Make the keys that the mission lacks, and leave those that are there as they are."""
+    links, now = link_plans(mission.links), time.gmtime()
+    with locked(path):
+        ring = open_keys_of(path, mission.node.name, mission.node.spacecraft_id)
+        lacking = lacking_spis(ring, links)
+        if not lacking:
+            raise OrbitnodeError(f"keys {path} have all that mission {mission.path} needs: there is none to add")
+        if taken := [spi for spi in lacking if spi in ring]:
+            raise OrbitnodeError(f"key {taken[0]} of {path} is for another association; take it out first")
+        if changed_over_the_air(ring):
+            # The board would get this file, and go by it after it has lost its record. The next change of key would
+            # destroy here what it then goes by, and nothing could bring the two together.
+            raise OrbitnodeError(
+                f"keys of {path} were changed over the air, and the board's file should be as it was delivered: "
+                "go back to that by `orbitnode keys revert`, or begin again by `orbitnode keys new --replace`"
+            )
+        fresh = delivered_keys(links, lambda _: os.urandom(KEY_OCTETS), created=time.strftime(CREATED_FORMAT, now))
+        for key in fresh:
+            if key.key_id in lacking:
+                ring.put(key)
+        kept = _dated(path, now)
+        write_keys(path, ring, keep_as=kept)
+    if as_json:
+        print(json_text({"file": str(path), "kept": str(kept), "added": lacking, **_document(mission, ring)}))
+        return 0
+    print(plain(f"{path}: {counted(len(lacking), 'key')} added, for "
+                f"{', '.join(key_text(spi, links) for spi in lacking)}"))  # fmt: skip
+    print(plain(f"{kept}: the keys that were there before"))
+    print("the board needs the same file; start the node and the ground again")
+    return 0
+
+
 def _dated(path: Path, now: time.struct_time) -> Path:
-    """Return the name under which what was at `path` is kept."""
-    return path.with_name(f"{path.name}.{time.strftime(_STAMP, now)}")
+    """Return a name under which what was at `path` can be kept, which nothing has yet."""
+    name = f"{path.name}.{time.strftime(_STAMP, now)}"
+    kept, count = path.with_name(name), 1
+    while os.path.lexists(kept):  # of the same second
+        count += 1
+        kept = path.with_name(f"{name}-{count}")
+    return kept
 
 
 def _revert(mission: Mission, path: Path, as_json: bool) -> int:
     """Make the keys of delivery those that carry again. The node is not asked."""
     now = time.gmtime()
-    kept = _dated(path, now)
     with locked(path):
+        kept = _dated(path, now)
         ring = reverted(_checked(mission, path, allow_simulated=True), time.strftime(CREATED_FORMAT, now))
         with closing(SecurityFile(path)) as record:
             numbers = _dated(path.with_name(path.name + SUFFIX), now)

@@ -285,6 +285,54 @@ def test_a_change_that_cannot_be_written_sends_no_key(tmp_path: Path) -> None:
         assert told[-1] == "key 256 is made" and path.read_bytes() == before and link.works()
 
 
+PROTECTED = 'downlink_security = "authenticated"\n'
+
+
+def test_add_makes_what_the_mission_lacks_and_keeps_the_rest(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, mission = home / "a.keys", home / "m.toml"
+    link = f'extends = "{(MISSIONS / "bench.toml").as_posix()}"\n[[link]]\nname = "udp"\ndriver = "udp:127.0.0.1:1:2"\n'
+    mission.write_text(link)
+    options = ["--mission", str(mission), "--keys", str(path)]
+    assert keys("add", *options) == 1 and "there are no keys at" in capsys.readouterr().err
+    assert keys("new", *options) == 0
+    assert keys("add", *options) == 1
+    assert f"keys {path} have all that mission {mission} needs: there is none to add\n" in capsys.readouterr().err
+    before, octets = digits(path), path.read_bytes()
+    mission.write_text(f'{link}{PROTECTED}[[link]]\nname = "backup"\ndriver = "udp:127.0.0.1:3:4"\n')
+    assert keys("show", *options) == 1 and "`orbitnode keys add` makes those" in capsys.readouterr().err
+    assert keys("add", *options) == 0
+    (kept,) = home.glob("a.keys.2*")
+    added = "udp down A, udp down B, udp volatile, backup up A, backup up B"
+    assert capsys.readouterr().out == (
+        f"{path}: 5 keys added, for {added}\n{kept}: the keys that were there before\n"
+        "the board needs the same file; start the node and the ground again\n"
+    )
+    assert kept.read_bytes() == octets and digits(path)[:3] == before and len(set(digits(path))) == 8
+    assert [(key.key_id, key.state) for key in open_keys(path)][3:] == [
+        (3, KeyState.ACTIVE), (4, KeyState.PRE_ACTIVATION), (5, KeyState.ACTIVE), (17, KeyState.ACTIVE),
+        (18, KeyState.PRE_ACTIVATION),
+    ]  # fmt: skip
+    assert keys("show", *options) == 0
+
+
+@pytest.mark.parametrize("turns", [1, 2])
+def test_add_gives_the_board_no_key_that_the_next_change_destroys(
+    turns: int, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, mission = home / "a.keys", home / "m.toml"
+    assert keys("new", "--keys", str(path)) == 0
+    bench = load(MISSIONS / "bench.toml", opens_devices=False)
+    link = SecuredLink(plans=[LinkPlan("udp", CMAC_SUITE, None)], file=path.read_text())
+    for _ in range(turns):
+        rotate_over(link, bench, path, 0, KeyUse.UP, lambda _: None)
+    mission.write_text(f'extends = "{bench.path}"\n[[link]]\nname = "udp"\ndriver = "udp:127.0.0.1:1:2"\n{PROTECTED}')
+    before, options = path.read_bytes(), ["--mission", str(mission), "--keys", str(path)]
+    assert keys("add", *options) == 1 and path.read_bytes() == before
+    assert f"keys of {path} were changed over the air, and the board's file should be" in capsys.readouterr().err
+    assert keys("revert", "--keys", str(path)) == 0
+    assert keys("add", "--json", *options) == 0
+
+
 def test_revert_brings_back_a_node_that_forgot_its_keys(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With both real ends of the link; the ground has ended."""
     path = home / "a.keys"

@@ -31,3 +31,12 @@ def reverted(ring: Keyring, created: str) -> Keyring:
             else:
                 delivered.put(Key(key.key_id, KeyState.ACTIVE, key.octets, spi=key.spi, created=created))
     return delivered
+
+
+def changed_over_the_air(ring: Keyring) -> bool:
+    """Return whether other keys carry than those of delivery, or are about to."""
+    return any(
+        key.key_id != key.spi or (key.state is KeyState.ACTIVE) == (key.spi % SPIS_PER_LINK in _PLACES_OF_B)
+        for key in ring
+        if key.key_id != MASTER_KEY_ID
+    )
