@@ -137,7 +137,7 @@ class AdService(FrameFlow):
         """Give up what is undecided: V(R) was lost with the node's memory, and nothing can be known any more."""
         was_up = self._fop.state is not FopState.INITIAL or self._fop.suspended is not None
         self._end_service(now_ns, actions)
-        self._sealer.on_restart(actions)
+        self._sealer.on_restart(now_ns, actions)
         self._queue.give_up_sent("the node was restarted", actions)
         self._proof.on_restart()
         if self.manual:

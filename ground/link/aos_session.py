@@ -71,9 +71,7 @@ class AosSession(FrameReceiver):
         elif self._is_late(frame, extractor, now_ns):
             self._reject_frame("repeated", actions)
         else:
-            if extractor.gap(frame) > VC_COUNTS // 2 and self._begins_again(
-                now_ns
-            ):  # ahead by more than half is behind
+            if extractor.gap(frame) > VC_COUNTS // 2:  # ahead by more than half is behind
                 self._on_restart(actions)
             self._accept(frame, raw, extractor, now_ns, actions)
 
@@ -87,6 +85,7 @@ class AosSession(FrameReceiver):
         self._enter(frame, raw, frame.vc_count, extractor.take(frame), actions)
 
     def _on_restart(self, actions: list[Action]) -> None:
+        self.counters.restarts += 1
         self._last_frame_ns.clear()
         for extractor in self.extractors.values():
             extractor.restart()

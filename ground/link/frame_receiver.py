@@ -21,7 +21,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from flight.core.errors import DecodeError
-from flight.core.nanoseconds import NS
 from flight.link.actions import PacketReceived, UnitRejected
 from flight.link.coding.tm_coding import CodeblockBatch, TmDecoder
 from flight.link.downlink_config import DownlinkConfig
@@ -38,9 +37,6 @@ _RawFrame = tuple[bytes, str]
 
 class NumberWaits(DecodeError):
     """The frame's number is not yet covered by what stands on storage: the frame is to be looked at again."""
-
-
-RESTART_NS_MIN = NS
 
 
 class FrameReceiver(ABC):
@@ -63,7 +59,6 @@ class FrameReceiver(ABC):
         self._index = index
         self._unseal = self._opened if security is not None and config.down_suite is not None else None
         self._pending: deque[_RawFrame] = deque()
-        self._restarted_ns: int | None = None
 
     def role_of(self, vcid: int) -> Role | None:
         """Return what this virtual channel carries, None for idle frames."""
@@ -98,18 +93,6 @@ class FrameReceiver(ABC):
             raise NumberWaits("the frame's number is not stored yet")
         security.commit(index, checked)
         return checked.data
-
-    def _begins_again(self, now_ns: int) -> bool:
-        """Return whether a restart of the node can be believed, and count it then.
-
-        A node takes longer than RESTART_NS_MIN to start. Whoever forges frames must not have this end begin again, and
-        store numbers, with each of them.
-        """
-        if self._restarted_ns is not None and 0 <= now_ns - self._restarted_ns < RESTART_NS_MIN:
-            return False
-        self._restarted_ns = now_ns
-        self.counters.restarts += 1
-        return True
 
     def _finish(self, now_ns: int, actions: list[Action]) -> None:
         """Take units that only waited for octets that might follow; forget one that is half received."""

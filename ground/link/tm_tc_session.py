@@ -69,7 +69,7 @@ class GroundSession(FrameReceiver):
         if self._is_late(frame.master_count, now_ns):
             self._on_late(frame, raw, late, now_ns, actions)
             return
-        if self.extractor.is_restart(frame) and self._begins_again(now_ns):
+        if self.extractor.is_restart(frame):
             self._on_restart(now_ns, actions)
         self._accept(frame, raw, now_ns, actions)
 
@@ -91,8 +91,7 @@ class GroundSession(FrameReceiver):
     ) -> None:
         """Reject a late frame, unless it and the one before it (`late`) are the first of a restarted node."""
         may_be_restart = raw not in self._recent and counts_from_zero(frame)
-        follows = late is not None and frame.master_count == late[0].master_count + 1
-        if may_be_restart and late is not None and follows and self._begins_again(now_ns):
+        if may_be_restart and late is not None and frame.master_count == late[0].master_count + 1:
             self.counters.frames_rejected["repeated"] -= 1  # the first of the two was not
             self._on_restart(now_ns, actions)
             self._accept(*late, now_ns, actions)
@@ -102,6 +101,7 @@ class GroundSession(FrameReceiver):
         self._reject_frame("repeated", actions)
 
     def _on_restart(self, now_ns: int, actions: list[Action]) -> None:
+        self.counters.restarts += 1
         self.extractor.restart()
         self._recent.clear()
         actions.append(Restarted())

@@ -28,7 +28,7 @@ from ground.link.security.key_rotation import (
     RotationFailed,
     Save,
 )
-from tests.secured_link import PLANS, Cut, SecuredLink
+from tests.secured_link import HEADER, PLANS, Cut, SecuredLink
 
 WAYS = [KeyUse.UP, KeyUse.DOWN]
 
@@ -128,6 +128,35 @@ def test_the_newest_keys_file_rules_over_a_record_of_the_ground_that_went_by_an_
     link.file = newest
     link.boot(clock_number=1 << 30)
     assert link.works()
+
+
+@pytest.mark.parametrize("others", [1, 2])
+@pytest.mark.parametrize("turns", range(4))
+def test_a_board_that_gets_its_own_keys_file_back_is_recovered(turns: int, others: int) -> None:
+    plans = PLANS[:1]
+    link, clock = SecuredLink(plans=plans), 1 << 40
+    for _ in range(turns):
+        for use in WAYS:
+            link.rotate(use)
+    file, board, ground_record = link.file, link.board, link.records[End.GROUND]
+    recorded = [link.ends[End.GROUND].protect(0, HEADER, b"x") for _ in range(3)]
+    for _ in range(others):
+        clock += 1 << 20
+        link.file = link.board = format_keys(delivered_keys(plans, lambda _: os.urandom(32), node="n"))
+        link.boot(clock)
+        assert link.works()
+    link.file, link.board, link.records[End.GROUND] = file, board, ground_record
+    clock += 1 << 20
+    link.boot(clock)
+    node = link.ends[End.NODE]
+    assert [spi for spi, each in node.state.associations.items() if each.lost], "it is volatile"
+    assert all(node.look(0, HEADER, body or b"") == "replay" for body in recorded)
+    link.recover(clock)
+    assert link.works() and not node.volatile
+    for use in WAYS:
+        former = fingerprint_of(link, use)
+        link.rotate(use)
+        assert_changed(link, use, former)
 
 
 class Forger(SecuredLink):

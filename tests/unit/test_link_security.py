@@ -414,6 +414,23 @@ def test_a_record_that_may_be_one_write_behind_takes_nothing_that_was_sent_befor
             assert not node.security.volatile, "the ground has set its numbers"
 
 
+def test_records_that_no_end_writes_are_refused() -> None:
+    node = SecurityEnd(End.NODE)
+    node.settle(node.security.snapshot())
+    assert node.kept is not None
+    record = Record.decode(node.kept)
+    first, second, *others = record.keys
+    for strange, text in (
+        (replace(record, keys=(first, replace(second, fingerprint=first.fingerprint), *others)), "same fingerprint"),
+        (replace(record, absent=(second,)), "same fingerprint"),
+        (replace(record, keys=(replace(first, bound=1), second, *others)), "master key"),
+        (replace(record, associations=(replace(record.associations[0], key_id=0),)), "master key"),
+        (replace(record, retired=(b"12345678",) * 2), "same replaced key"),
+    ):
+        with pytest.raises(DecodeError, match=text):
+            Record.decode(strange.encode())
+
+
 def test_a_limit_beyond_all_numbers_is_the_last_one() -> None:
     node = SecurityEnd(End.NODE)
     node.settle(node.security.snapshot())

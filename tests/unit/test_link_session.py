@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import TypeVar
 
 import pytest
 
 from flight.core.nanoseconds import NS
-from flight.link.actions import PacketReceived, UnitRejected
+from flight.link.actions import PacketReceived, StoreSecurity, UnitRejected
 from flight.link.coding.cltu import encode_cltu
 from flight.link.link import Role
+from flight.link.security.associations import End, LinkPlan
+from flight.link.security.keyring import simulated_keys
 from flight.link.security.link_security import REASONS as SECURITY_REASONS
+from flight.link.security.link_security import LinkSecurity
+from flight.link.security.numbers import UP_BLOCK
 from flight.link.space_packet import SpacePacket
 from flight.link.tc.clcw import Clcw
 from flight.link.tc.fop_actions import Transmit
 from flight.link.tc.tc_frame import UNLOCK
 from flight.link.tm.tm_frame import IDLE_DATA, TmFrame
 from flight.link.tm_tc_stack import FlightLink, LinkConfig
-from ground.link.actions import Alert, FrameGap, Lost, Rejected, Restarted
+from ground.link.actions import Action, Alert, FrameGap, Lost, Rejected, Restarted
 from ground.link.ground_link import Service
 from ground.link.tm_tc_session import GroundSession
 from tests.link_bench import CONFIG, Bench, ping
@@ -450,17 +455,51 @@ def test_restart_is_no_gap_of_hundreds_of_frames() -> None:
     assert bench.ground.counters.frames_missed == bench.ground.extractor.master_missed == 0
 
 
-def test_restarts_that_come_faster_than_a_node_can_start_are_not_believed() -> None:
-    """Whoever forges frames of two lives in turns must not have the ground begin again with each of them."""
-    bench, former = Bench().up_and_running(), FlightLink(CONFIG)
+@pytest.mark.parametrize("gap_ns", [NS // 10, 3 * NS])
+def test_a_node_that_restarts_twice_in_a_row_executes_nothing_twice(gap_ns: int) -> None:
+    """After the first restart V(S) and V(R) are 0, so that the CLCW of the second one looks like an answer."""
+    bench = Bench().up_and_running()
+    restart(bench)
+    bench.now_ns += 20 * NS
+    for _ in range(20):
+        bench.frame()
+    bench.exchange()
+    assert bench.ground.service is Service.UP
+    bench.send(0, 1, 2, 3)
+    bench.deliver()
+    restart(bench)
+    bench.now_ns += gap_ns
+    for _ in range(20):
+        bench.frame()
+    for _ in range(10):
+        bench.now_ns += 4 * NS
+        bench.do(bench.ground.on_time(bench.now_ns))
+        bench.exchange()
+    assert bench.ground.counters.restarts == 2
+    assert bench.executed == [ping(number) for number in range(4)]
+    assert [action.tag for action in of_kind(bench, Lost)] == [0, 1, 2, 3] and bench.acknowledged == []
+
+
+def test_restarts_that_somebody_forges_cost_a_store_per_second() -> None:
+    config = LinkConfig(coding="frame", frame_octets=64, uplink_security="authenticated")
+    plans = [LinkPlan("link", config.up_suite, None)]
+    security = LinkSecurity(End.GROUND, simulated_keys(1, plans), plans, random=Random(1).randbytes)
+    ground, former, now_ns, stores = GroundSession(config, security), FlightLink(CONFIG), 0, 0
     for _ in range(120):
         former.next_unit()
     units = [unit_of(former), unit_of(FlightLink(CONFIG))]
+    todo: list[Action] = list(ground.initiate(0))
     for number in range(4000):
-        bench.now_ns += NS // 1000
-        bench.do(bench.ground.on_downlink(units[number % 2], bench.now_ns))
-    assert 1 < bench.ground.counters.restarts <= 5
-    assert len(of_kind(bench, Restarted)) == bench.ground.counters.restarts
+        now_ns += NS // 1000
+        todo += ground.on_downlink(units[number % 2], now_ns)
+        while todo:
+            action = todo.pop(0)
+            if isinstance(action, StoreSecurity):
+                stores += 1
+                security.stored(action.generation)
+                todo += ground.on_stored(now_ns)
+    assert ground.counters.restarts > 1000
+    assert stores <= 4 + ground.counters.cltus // UP_BLOCK + 2
 
 
 def test_lost_frames_are_a_gap_and_no_restart() -> None:

@@ -60,6 +60,13 @@ def test_a_clock_of_the_node_that_is_ahead_is_met() -> None:
     assert link.works()
 
 
+def test_a_link_that_is_well_is_recovered_again_and_again() -> None:
+    link = SecuredLink()
+    for clock in (1 << 40, (1 << 40) + 3600 * 65536, 1 << 40, 0):
+        link.recover(clock)
+        assert link.works()
+
+
 def test_a_link_in_clear_has_no_numbers() -> None:
     with pytest.raises(RotationFailed, match="in clear"):
         NumbersRecovery([LinkPlan("radio", None, None)], 0, CLOCK)

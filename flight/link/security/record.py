@@ -7,7 +7,7 @@ Big-endian; version and checksum of the whole stand around it (`Generations`, AD
     count 1, then per association: SPI 2, state 1, key id 2, procedure 1, flags 1, started 4, limit 12
     count 1, then per key: id 2, state 1, SPI 2 that it was given to, fingerprint 8
     count 2, then per fingerprint of a key that was destroyed and replaced: 8
-    count 2, then per key that no keys file has any more: fingerprint 8, SPI 2 that it was given to
+    count 2, then per key that no keys file has any more: id 2, state 1, SPI 2 that it was given to, fingerprint 8
     count 1, then per upload: length 2, octets as they came
 """
 
@@ -22,7 +22,7 @@ from typing import Self
 
 from flight.core.errors import DecodeError
 from flight.link.security.associations import SaState
-from flight.link.security.keyring import FINGERPRINT_OCTETS, KEYS_MAX, KeyState
+from flight.link.security.keyring import FINGERPRINT_OCTETS, KEYS_MAX, MASTER_KEY_ID, KeyState
 
 FORMAT = 1
 LIMIT_OCTETS = 12
@@ -36,7 +36,6 @@ STARTED_MAX = 1 << 31
 _PROVEN, _LOST = 1, 2
 _ASSOCIATION = struct.Struct(f">HBHBBI{LIMIT_OCTETS}s")
 _KEY = struct.Struct(f">HBH{FINGERPRINT_OCTETS}s")
-_ABSENT = struct.Struct(f">{FINGERPRINT_OCTETS}sH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class Record:
     associations: tuple[StoredAssociation, ...]
     keys: tuple[StoredKey, ...]
     retired: tuple[bytes, ...]
-    absent: tuple[tuple[bytes, int], ...]
+    absent: tuple[StoredKey, ...]
     uploads: tuple[bytes, ...]
 
     def encode(self) -> bytes:
@@ -87,11 +86,11 @@ class Record:
             for each in self.associations
         ]  # fmt: skip
         parts.append(bytes((len(self.keys),)))
-        parts += [_KEY.pack(key.key_id, key.state.value, key.bound, key.fingerprint) for key in self.keys]
+        parts += map(_packed, self.keys)
         parts.append(len(self.retired).to_bytes(2, "big"))
         parts += self.retired
         parts.append(len(self.absent).to_bytes(2, "big"))
-        parts += [_ABSENT.pack(fingerprint, spi) for fingerprint, spi in self.absent]
+        parts += map(_packed, self.absent)
         parts.append(bytes((len(self.uploads),)))
         parts += [len(upload).to_bytes(2, "big") + upload for upload in self.uploads]
         return b"".join(parts)
@@ -106,14 +105,17 @@ class Record:
         associations = tuple(_association(reader) for _ in range(reader.number(1)))
         keys = tuple(_key(reader) for _ in range(reader.count("keys", KEYS_MAX)))
         retired = tuple(reader.take(FINGERPRINT_OCTETS) for _ in range(reader.count("replaced keys", RETIRED_MAX, 2)))
-        absent = tuple(_absent(reader) for _ in range(reader.count("absent keys", ABSENT_MAX, 2)))
+        absent = tuple(_key(reader) for _ in range(reader.count("absent keys", ABSENT_MAX, 2)))
         uploads = tuple(
             reader.take(reader.count("octets of an upload", UPLOAD_OCTETS_MAX, 2))
             for _ in range(reader.count("uploads", UPLOADS_MAX))
         )
         reader.end()
-        for what, ids in (("SPI", [each.spi for each in associations]), ("key", [each.key_id for each in keys])):
-            if len(set(ids)) < len(ids):
+        for what, given in (
+            ("SPI", [each.spi for each in associations]), ("key", [each.key_id for each in keys]),
+            ("fingerprint", [key.fingerprint for key in (*keys, *absent)]), ("replaced key", retired),
+        ):  # fmt: skip
+            if len(set(given)) < len(given):
                 raise DecodeError(f"security record: the same {what} twice")
         return cls(chosen, associations, keys, retired, absent, uploads)
 
@@ -147,10 +149,16 @@ class _Reader:
             raise DecodeError(f"security record: {len(self._raw) - self._at} octets behind its end")
 
 
+def _packed(key: StoredKey) -> bytes:
+    return _KEY.pack(key.key_id, key.state.value, key.bound, key.fingerprint)
+
+
 def _association(reader: _Reader) -> StoredAssociation:
     spi, state, key_id, procedure, flags, started, limit = _ASSOCIATION.unpack(reader.take(_ASSOCIATION.size))
     if state > SaState.OPERATIONAL.value or flags > _PROVEN | _LOST:
         raise DecodeError(f"security record: SPI {spi} has state {state} and flags {flags}, which mean nothing")
+    if key_id == MASTER_KEY_ID and state != SaState.UNKEYED.value:
+        raise DecodeError(f"security record: SPI {spi} has the master key, which protects no frames")
     return StoredAssociation(
         spi, SaState(state), key_id, procedure, started, int.from_bytes(limit, "big"), bool(flags & _PROVEN),
         bool(flags & _LOST),
@@ -161,9 +169,6 @@ def _key(reader: _Reader) -> StoredKey:
     key_id, state, bound, fingerprint = _KEY.unpack(reader.take(_KEY.size))
     if state > KeyState.DESTROYED.value:
         raise DecodeError(f"security record: key {key_id} has state {state}, which means nothing")
+    if key_id == MASTER_KEY_ID and bound:
+        raise DecodeError(f"security record: the master key is that of SPI {bound}, should be of none")
     return StoredKey(key_id, KeyState(state), bound, fingerprint)
-
-
-def _absent(reader: _Reader) -> tuple[bytes, int]:
-    fingerprint, spi = _ABSENT.unpack(reader.take(_ABSENT.size))
-    return fingerprint, spi

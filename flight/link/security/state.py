@@ -111,7 +111,7 @@ class SecurityState:
         self.associations: dict[int, Association] = {}
         self.numbers: dict[int, Numbers] = {}
         self.retired: list[bytes] = []
-        self.absent: dict[bytes, int] = {}  # fingerprints of keys that no file has any more, and whose they were
+        self.absent: dict[bytes, StoredKey] = {}  # by fingerprint, keys that no file has any more
         self.uploads: list[Upload] = []
         self._delivered = frozenset(key.fingerprint for key in keyring)
         self._fresh: set[int] = set()  # ids of keys in the file that the record does not know
@@ -131,9 +131,10 @@ class SecurityState:
     # Boot.
 
     def _load_keys(self, delivered: Keyring, record: Record) -> None:
-        available = {key.fingerprint: key for key in delivered}
-        available.update((key.fingerprint, key) for key in self._unwrap(delivered.get(MASTER_KEY_ID), record))
-        self.retired, self.absent = list(record.retired), dict(record.absent)
+        sent_up = list(self._unwrap(delivered.get(MASTER_KEY_ID), record))
+        available = {key.fingerprint: key for key in (*delivered, *sent_up)}
+        self.retired = list(record.retired)
+        self.absent = {stored.fingerprint: stored for stored in record.absent}
         loaded: dict[int, Key] = {}
         for stored in record.keys:
             key = available.get(stored.fingerprint)
@@ -146,13 +147,15 @@ class SecurityState:
                 loaded[stored.key_id] = key
             else:
                 self.faults.append(f"key {stored.key_id} of the record is not in the keys file")
-                self.absent[stored.fingerprint] = stored.bound
+                self.absent[stored.fingerprint] = stored
         known = {stored.fingerprint for stored in record.keys} | set(record.retired)
-        for key in delivered:
+        for key in (*delivered, *(key for key in sent_up if key.fingerprint in self.absent)):
             if key.fingerprint not in known:
                 self._add(key, loaded)
-        for fingerprint in list(self.absent)[:-ABSENT_MAX]:
-            del self.absent[fingerprint]
+        if len(self.absent) > ABSENT_MAX:
+            self.faults.append(f"more than {ABSENT_MAX} keys of former keys files: the oldest are forgotten")
+            for fingerprint in list(self.absent)[:-ABSENT_MAX]:
+                del self.absent[fingerprint]
         self.keyring = Keyring(loaded.values(), delivered.simulated)
 
     def _unwrap(self, master: Key | None, record: Record) -> Iterator[Key]:
@@ -172,7 +175,7 @@ class SecurityState:
             self.faults.append("keys that were sent up are not wrapped under the master key of the keys file")
 
     def _add(self, key: Key, loaded: dict[int, Key]) -> None:
-        """Take a key of the keys file that the record does not have, if there is a place for it."""
+        """Take a key that the record does not have, if there is a place for it."""
         holder = loaded.get(key.key_id)
         if holder is None and len(loaded) >= KEYS_MAX:
             holder = next((each for each in loaded.values() if each.state is KeyState.DESTROYED), None)
@@ -186,8 +189,8 @@ class SecurityState:
             # A key that was destroyed gives its place, and is remembered all the same.
             del loaded[holder.key_id]
             self.retire(holder.fingerprint)
-        if key.fingerprint in self.absent:
-            key.bound = self.absent.pop(key.fingerprint)  # it comes back, without its numbers
+        if stored := self.absent.pop(key.fingerprint, None):  # it comes back as it was, but without its numbers
+            key.state, key.bound = stored.state, stored.bound
         loaded[key.key_id] = key
         self._fresh.add(key.key_id)
 
@@ -252,10 +255,13 @@ class SecurityState:
         )  # fmt: skip
 
     def _file_key(self, planned: Association, lost: bool) -> Key | None:
-        """Return the key that the file has for an association; None if it carries nothing by the file."""
+        """Return the key that the file has for an association, or that came back for it; None if it carries nothing."""
         spi = planned.spi
-        mine = [key for key in self.keyring if (key.spi or key.key_id) == spi and key.bound in (0, spi)]
-        active = [key for key in mine if key.state is KeyState.ACTIVE and (key.spi or planned.role is not SaRole.B)]
+        mine = [key for key in self.keyring if (key.bound or key.spi or key.key_id) == spi]
+        waits = planned.role is SaRole.B  # if nothing says that its key was ever used
+        active = [
+            key for key in mine if key.state is KeyState.ACTIVE and (key.bound or key.spi or not waits)
+        ]  # fmt: skip
         if active:
             return max(active, key=_age)
         waiting = [key for key in mine if key.spi and key.state is KeyState.PRE_ACTIVATION]
@@ -380,7 +386,7 @@ class SecurityState:
         keys = [StoredKey(key.key_id, key.state, key.bound, key.fingerprint) for key in self.keyring]
         return Record(
             tuple(self.chosen), (*associations, *self._foreign), tuple(keys), tuple(self.retired),
-            tuple(self.absent.items()), tuple(upload.value for upload in self.uploads),
+            tuple(self.absent.values()), tuple(upload.value for upload in self.uploads),
         )  # fmt: skip
 
     def _limit_of(self, spi: int, exact: bool) -> int:

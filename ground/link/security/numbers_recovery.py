@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from flight.link.security.associations import Direction, End, LinkPlan, SaRole, plan_associations
-from flight.link.security.numbers import UP_BLOCK
+from flight.link.security.numbers import DOWN_SEND_BLOCK, UP_BLOCK
 from flight.link.security.procedures import Pdu, Procedure
 from flight.link.security.suites import SPI_OCTETS
 from ground.link.security.key_rotation import Answer, Ask, RotationFailed, Step, Steps
@@ -52,7 +52,8 @@ class NumbersRecovery:
                 yield from self._set(End.NODE, each.spi, number, octets)
                 yield from self._set(End.GROUND, each.spi, number, octets)
             else:
-                yield from self._set(End.NODE, each.spi, max(there, self._clock_number), octets)
+                # Telemetry goes on meanwhile, the reply to the question included.
+                yield from self._set(End.NODE, each.spi, max(there + DOWN_SEND_BLOCK, self._clock_number), octets)
 
     def _read(self, end: End, spi: int, octets: int) -> Generator[Step, Answer, int]:
         named = spi.to_bytes(SPI_OCTETS, "big")

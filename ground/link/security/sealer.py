@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import partial
 
 from flight.core.errors import DecodeError
+from flight.core.nanoseconds import NS
 from flight.link.security.link_security import LinkSecurity, seal_frame, stores_due
 from flight.link.security.report import FSR_TYPE_BIT, FrameSecurityReport
 from flight.link.segments import SEGMENT_HEADER_OCTETS
@@ -18,6 +19,8 @@ from flight.link.tc.tc_frame import TcFrame
 from flight.link.tm_tc_stack import LinkConfig
 from ground.link.actions import Action, Alert
 from ground.link.ground_link import SessionCounters
+
+RESTART_SKIP_NS = NS
 
 
 class Sealer:
@@ -33,6 +36,7 @@ class Sealer:
         self._index = index
         self._ahead_octets = SEGMENT_HEADER_OCTETS * config.tc_segment_header
         self._last_report = b""
+        self._skipped_ns: int | None = None
 
     @property
     def has_past(self) -> bool:
@@ -76,11 +80,17 @@ class Sealer:
             actions.append(Alert(f"the node has seen number {report.number} of SPI {report.spi}: numbers skip ahead"))
             actions += stores_due(self._security)
 
-    def on_restart(self, actions: list[Action]) -> None:
-        """Go beyond what the node has reserved: since its boot it takes all of that for seen."""
-        if self._security is not None:
-            self._security.skip(self._index)
-            actions += stores_due(self._security)
+    def on_restart(self, now_ns: int, actions: list[Action]) -> None:
+        """Go beyond what the node has reserved: since its boot it takes all of that for seen.
+
+        Once in RESTART_SKIP_NS, since each costs a store and anybody can forge restarts on a way down in clear. A node
+        that restarts again sooner refuses the frames that come, and its report leads to a skip.
+        """
+        if self._security is None or (self._skipped_ns is not None and now_ns - self._skipped_ns < RESTART_SKIP_NS):
+            return
+        self._skipped_ns = now_ns
+        self._security.skip(self._index)
+        actions += stores_due(self._security)
 
     def begin_contact(self, actions: list[Action]) -> None:
         """Let reports count again, and try again to store what could not be stored."""
