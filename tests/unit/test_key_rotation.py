@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -128,6 +129,31 @@ def test_the_newest_keys_file_rules_over_a_record_of_the_ground_that_went_by_an_
     link.file = newest
     link.boot(clock_number=1 << 30)
     assert link.works()
+
+
+@pytest.mark.parametrize("use", WAYS)
+def test_ids_that_the_other_direction_had_before_confuse_no_change_that_is_cut(use: KeyUse) -> None:
+    """An association that rests may still have the key id that a key of the other direction has got since."""
+    other = next(way for way in WAYS if way is not use)
+
+    def changed() -> SecuredLink:
+        link = SecuredLink()
+        for way in (other, other, other, use, use, other):
+            link.rotate(way)
+        return link
+
+    whole = changed()
+    before = len(whole.steps)
+    whole.rotate(use)
+    for cut in range(len(whole.steps) - before + 1):
+        for lost in (False, True):
+            link = changed()
+            link.steps.clear()
+            link.cut_after, link.lose_reply_at = cut, cut if lost else -1
+            with suppress(Cut, RotationFailed):
+                link.rotate(use)
+            link.boot()
+            assert link.works(), (cut, lost)
 
 
 @pytest.mark.parametrize("others", [1, 2])

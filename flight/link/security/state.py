@@ -201,7 +201,8 @@ class SecurityState:
             stored = by_spi.pop(planned.spi, None)
             if stored is None or self._is_as_delivered(planned, stored):
                 self._deliver(planned, False)
-                replaced.add(planned.link)
+                if planned.direction is Direction.UP and self.usable(self.associations[planned.spi]):
+                    replaced.add(planned.link)
                 continue
             # The ground's loss ends as soon as it has a clock.
             mended = stored.lost and self.end is End.GROUND and self._clock_number > 0
