@@ -111,11 +111,15 @@ def site(tmp_path: Path) -> Iterator[Site]:
         process.kill_and_forget()
 
 
-def begin(site: Site) -> None:
+def begin_node(site: Site) -> None:
     site.run_keys("new")
     site.start("sim")
     wait_until((site.folder / "board").exists, "the emulator has made its link")
     site.start("flight")
+
+
+def begin(site: Site) -> None:
+    begin_node(site)
     site.start("ground")
     site.ping()
 
@@ -165,10 +169,7 @@ def test_a_node_whose_storage_was_wiped_is_commanded_again(site: Site) -> None:
 
 
 def test_a_record_that_cannot_be_written_is_told_and_stored_as_soon_as_it_can(site: Site) -> None:
-    site.run_keys("new")
-    site.start("sim")
-    wait_until((site.folder / "board").exists, "the emulator has made its link")
-    site.start("flight")
+    begin_node(site)
     rough = site.keys.with_name(f"{site.keys.name}.numbers~")
     rough.mkdir()
     site.start("ground")

@@ -72,7 +72,8 @@ class KeyUse(Enum):
 
 
 USES = {1: KeyUse.UP, 2: KeyUse.UP, 3: KeyUse.DOWN, 4: KeyUse.DOWN, 5: KeyUse.VOLATILE}
-_WAITING = (2, 4)  # the associations B
+PLACES_OF_B = (2, 4)
+"""Of B, up and down, among the associations of a link: their keys wait for the first change."""
 
 
 def use_of(spi: int) -> KeyUse | None:
@@ -135,6 +136,11 @@ class Key:
 
     def __repr__(self) -> str:
         return f"Key({self.key_id}, {self.state.name})"
+
+
+def age(key: Key) -> tuple[str, int]:
+    """Return what the keys of a file are ordered by, the newest last."""
+    return key.created, key.key_id
 
 
 class Keyring:
@@ -230,7 +236,7 @@ def delivered_keys(
     ring = Keyring((), simulated, node=node, spacecraft_id=spacecraft_id)
     ring.put(Key(MASTER_KEY_ID, KeyState.ACTIVE, make(MASTER_KEY_ID), created=created))
     for spi in delivered_spis(links):
-        state = KeyState.PRE_ACTIVATION if spi % SPIS_PER_LINK in _WAITING else KeyState.ACTIVE
+        state = KeyState.PRE_ACTIVATION if spi % SPIS_PER_LINK in PLACES_OF_B else KeyState.ACTIVE
         ring.put(Key(spi, state, make(spi), spi=spi, created=created))
     return ring
 

@@ -38,7 +38,7 @@ from flight.link.actions import StoreSecurity
 from flight.link.security.associations import Association, Direction, End, SaRole, SaState
 from flight.link.security.keyring import KEYS_MAX, MASTER_KEY_ID, Key, KeyState
 from flight.link.security.link_security import Busy, LinkSecurity
-from flight.link.security.numbers import NUMBER_SET_MAX, SendNumbers
+from flight.link.security.numbers import NUMBER_SET_MAX, NUMBER_STEP_MAX, SendNumbers
 from flight.link.security.procedures import (
     ANSWERED,
     IDEMPOTENT,
@@ -59,9 +59,6 @@ from flight.link.security.record import UPLOADS_MAX
 from flight.link.security.self_test import self_test
 from flight.link.security.state import SecurityState, Upload
 from flight.link.security.suites import IV_OCTETS, MacError
-
-NUMBER_STEP_MAX = 1 << 20
-"""How far a number may be set ahead wherever it is: more than `skip` and a block go."""
 
 REFUSALS: tuple[str, ...] = (
     "pdu", "key", "key state", "key used", "keys full", "mac", "association", "association state", "backwards", "range",

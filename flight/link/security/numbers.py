@@ -36,22 +36,20 @@ DOWN_SEND_BLOCK = 65536
 DOWN_RECEIVE_BLOCK, DOWN_RECEIVE_BLOCK_MAX = 4, 65536
 """After a crash the ground refuses up to two blocks of frames that it may have taken before."""
 
-
 CLOCK_HZ = 65_536
 """How fast the number that the clock stands for rises: more than frames in a second."""
 
+NUMBER_SET_MAX, NUMBER_STEP_MAX = 1 << 49, 1 << 20
+"""No command sets a number beyond what the clock stands for in 2230, so that a clock leads beyond every one. A step of
+so many is allowed wherever a number is: more than `skip` and a block go."""
 
-NUMBER_SET_MAX = 1 << 49
-"""What the clock stands for in 2230. No command sets a number far beyond it, so that a clock leads beyond every one."""
+BLOCKS_OF_A_WRITE = 2
+"""A write moves a limit by two blocks at most, if numbers come one after the other."""
 
 
 def clock_number(tai_ns: int) -> int:
     """Return the number that a time stands for, TAI in ns since 1958: above all that were used before that time."""
     return tai_ns * CLOCK_HZ // NS
-
-
-BLOCKS_OF_A_WRITE = 2
-"""A write moves a limit by two blocks at most, if numbers come one after the other."""
 
 
 class Numbers(ABC):

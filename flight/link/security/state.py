@@ -44,7 +44,7 @@ from flight.link.security.associations import (
     SaState,
     plan_associations,
 )
-from flight.link.security.keyring import KEYS_MAX, MASTER_KEY_ID, Key, Keyring, KeyState
+from flight.link.security.keyring import KEYS_MAX, MASTER_KEY_ID, Key, Keyring, KeyState, age
 from flight.link.security.numbers import (
     BLOCKS_OF_A_WRITE,
     DOWN_RECEIVE_BLOCK,
@@ -227,8 +227,7 @@ class SecurityState:
         So it is if its key is gone, and if the newest key that the file has for it is one that the record does not
         know: then the file was exchanged.
         """
-        key = self.keyring.get(stored.key_id)
-        if stored.state is not SaState.UNKEYED and (key is None or key.bound != stored.spi):
+        if stored.state is not SaState.UNKEYED and self.key_of(stored) is None:
             return True
         in_file = self._file_key(planned, False)
         return in_file is not None and in_file.key_id in self._fresh
@@ -259,16 +258,15 @@ class SecurityState:
         """Return the key that the file has for an association, or that came back for it; None if it carries nothing."""
         spi = planned.spi
         mine = [key for key in self.keyring if (key.bound or key.spi or key.key_id) == spi]
-        waits = planned.role is SaRole.B  # if nothing says that its key was ever used
-        active = [
-            key for key in mine if key.state is KeyState.ACTIVE and (key.bound or key.spi or not waits)
-        ]  # fmt: skip
+        active = [key for key in mine if key.state is KeyState.ACTIVE]
+        if planned.role is SaRole.B:  # it waits, unless something says that its key was used
+            active = [key for key in active if key.bound or key.spi]
         if active:
-            return max(active, key=_age)
+            return max(active, key=age)
         waiting = [key for key in mine if key.spi and key.state is KeyState.PRE_ACTIVATION]
         if lost and waiting and self.end is End.GROUND and planned.direction is Direction.DOWN:
             # A change of key that was cut, after which the node may send by it already. To hear it does no harm.
-            return max(waiting, key=_age).changed(state=KeyState.ACTIVE)
+            return max(waiting, key=age).changed(state=KeyState.ACTIVE)
         return None
 
     def _report_keyless(self) -> None:
@@ -288,7 +286,7 @@ class SecurityState:
         up = [each for each in self._usable() if each.link == link and each.direction is Direction.UP]
         keys = [(key, each.spi) for each in up if (key := self.key_of(each))]
         if keys:
-            self.chosen[link] = max(keys, key=lambda pair: _age(pair[0]))[1]
+            self.chosen[link] = max(keys, key=lambda pair: age(pair[0]))[1]
 
     # Changes.
 
@@ -357,7 +355,7 @@ class SecurityState:
 
     # What follows from the state.
 
-    def key_of(self, association: Association) -> Key | None:
+    def key_of(self, association: Association | StoredAssociation) -> Key | None:
         """Return the key that was given to an association, None if it has none or another key has got its id since."""
         key = self.keyring.get(association.key_id)
         return key if key is not None and key.bound == association.spi else None
@@ -395,8 +393,3 @@ class SecurityState:
         if numbers is None:
             return 0
         return numbers.last + 1 if exact else numbers.wanted
-
-
-def _age(key: Key) -> tuple[str, int]:
-    """Return what the keys of a file are ordered by, the newest last."""
-    return key.created, key.key_id

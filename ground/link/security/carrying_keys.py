@@ -15,6 +15,7 @@ from flight.link.security.keyring import (
     KeyState,
     KeyUse,
     ProtectedLink,
+    age,
     delivered_spis,
     use_of,
 )
@@ -36,5 +37,5 @@ def active_keys(ring: Keyring, links: Sequence[ProtectedLink]) -> dict[tuple[int
             # A link that the mission no longer has is nobody's concern.
             active.get((key.spi // SPIS_PER_LINK, use), []).append(key)
     for keys in active.values():
-        keys.sort(key=lambda key: (key.created, key.key_id))
+        keys.sort(key=age)
     return active

@@ -11,9 +11,7 @@
 
 from __future__ import annotations
 
-from flight.link.security.keyring import MASTER_KEY_ID, SPIS_PER_LINK, Key, Keyring, KeyState
-
-_PLACES_OF_B = (2, 4)  # among the associations of a link, as flight/link/security/keyring.py has them
+from flight.link.security.keyring import MASTER_KEY_ID, PLACES_OF_B, SPIS_PER_LINK, Key, Keyring, KeyState
 
 
 def reverted(ring: Keyring, created: str) -> Keyring:
@@ -26,7 +24,7 @@ def reverted(ring: Keyring, created: str) -> Keyring:
         if key.key_id == MASTER_KEY_ID:
             delivered.put(key)
         elif key.key_id == key.spi:  # at delivery a key has the number of its association
-            if key.spi % SPIS_PER_LINK in _PLACES_OF_B:
+            if key.spi % SPIS_PER_LINK in PLACES_OF_B:
                 delivered.put(key.changed(state=KeyState.DEACTIVATED))
             else:
                 delivered.put(Key(key.key_id, KeyState.ACTIVE, key.octets, spi=key.spi, created=created))
@@ -36,7 +34,7 @@ def reverted(ring: Keyring, created: str) -> Keyring:
 def changed_over_the_air(ring: Keyring) -> bool:
     """Return whether other keys carry than those of delivery, or are about to."""
     return any(
-        key.key_id != key.spi or (key.state is KeyState.ACTIVE) == (key.spi % SPIS_PER_LINK in _PLACES_OF_B)
+        key.key_id != key.spi or (key.state is KeyState.ACTIVE) == (key.spi % SPIS_PER_LINK in PLACES_OF_B)
         for key in ring
         if key.key_id != MASTER_KEY_ID
     )

@@ -54,6 +54,7 @@ from flight.link.security.keyring import (
     Keyring,
     KeyState,
     KeyUse,
+    age,
 )
 from flight.link.security.procedures import (
     CHALLENGE_OCTETS,
@@ -149,10 +150,7 @@ class KeyRotation:
         self._created = created
         self._use = use
         places = [SPIS_PER_LINK * link + place for place in _PLACES[use]]
-        active = sorted(
-            (key for key in ring if key.spi in places and key.state is KeyState.ACTIVE),
-            key=lambda key: (key.created, key.key_id),
-        )
+        active = sorted((key for key in ring if key.spi in places and key.state is KeyState.ACTIVE), key=age)
         if not active or ring.get(MASTER_KEY_ID) is None:
             raise RotationFailed(
                 f"there is no active key for link {link} {use.value} to change; see `orbitnode keys show`"
