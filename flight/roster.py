@@ -34,7 +34,7 @@ from flight.core.config import Section
 from flight.core.executive_section import ExecutiveConfig
 from flight.core.platform import Platform
 from flight.core.scheduler import Scheduler
-from flight.link.cfdp.pdu import segment_octets
+from flight.link.cfdp.class1_pdu import segment_octets
 from flight.link.kinds import open_stack
 from flight.link.link import Role
 from flight.link.security.keyring import Keyring

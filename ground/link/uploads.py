@@ -33,9 +33,9 @@ from dataclasses import dataclass, field
 from flight.contract.fields import Plain
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS, ns
+from flight.link.cfdp.class1_pdu import HEADER_OCTETS as PDU_HEADER_OCTETS
+from flight.link.cfdp.class1_pdu import OFFSET_OCTETS
 from flight.link.cfdp.numbers import TransactionNumbers
-from flight.link.cfdp.pdu import HEADER_OCTETS as PDU_HEADER_OCTETS
-from flight.link.cfdp.pdu import OFFSET_OCTETS
 from flight.link.cfdp.transfers import CfdpSender
 from flight.link.space_packet import HEADER_OCTETS, SpacePacket
 from ground.operator import COMPLETED, FAILED

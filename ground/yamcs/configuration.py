@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 
-from flight.link.cfdp.pdu import ENTITY_OCTETS
+from flight.link.cfdp.class1_pdu import ENTITY_OCTETS
 from flight.link.cfdp.transfers import CfdpConfig
 from flight.link.tc.tc_frame import FRAME_OCTETS_MAX
 from flight.link.time.time_code import P_FIELD

@@ -15,7 +15,7 @@ from flight.catalogue import dictionary_of, file_checksum, file_entities
 from flight.contract.dictionary import Dictionary
 from flight.contract.sections import LinkSection
 from flight.core.errors import SetupError
-from flight.link.cfdp.pdu import CHECKSUM_MODULAR
+from flight.link.cfdp.class1_pdu import CHECKSUM_MODULAR
 from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import Mission
 from ground.config import GroundConfig

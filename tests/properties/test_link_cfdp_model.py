@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight.core.nanoseconds import NS
-from flight.link.cfdp.pdu import EndOfFile, FileData, Metadata, Pdu, TransactionId, decode_pdu, encode_pdu
+from flight.link.cfdp.class1_pdu import EndOfFile, FileData, Metadata, Pdu, TransactionId, decode_pdu, encode_pdu
 from flight.link.cfdp.transfers import (
     LATE,
     CfdpConfig,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flight.core.errors import DecodeError
 from flight.core.nanoseconds import NS
-from flight.link.cfdp.pdu import EndOfFile, FileData, Metadata, TransactionId, decode_pdu, encode_pdu
+from flight.link.cfdp.class1_pdu import EndOfFile, FileData, Metadata, TransactionId, decode_pdu, encode_pdu
 from flight.link.coding.cltu import CltuReceiver, decode_cltu, encode_cltu
 from flight.link.coding.tm_coding import CODINGS, TmEncoder
 from flight.link.pus import PusTc, PusTm, RequestId

@@ -18,7 +18,7 @@ from flight.contract.parameter_table import decode_table, encode_table
 from flight.core.errors import DecodeError
 from flight.core.nanoseconds import ns
 from flight.kernels import AosLink, BatchExtractor, TmLink, Verdict, crc16, crc16_units
-from flight.link.cfdp.pdu import (
+from flight.link.cfdp.class1_pdu import (
     CHECKSUM_CRC32,
     CHECKSUM_MODULAR,
     CHECKSUMS,

@@ -18,7 +18,7 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS
-from flight.link.cfdp.pdu import EndOfFile, FileData, TransactionId, encode_pdu
+from flight.link.cfdp.class1_pdu import EndOfFile, FileData, TransactionId, encode_pdu
 from flight.link.cfdp.transfers import CfdpConfig, CfdpSender
 from ground.products.answers import CSV_VALUES_MAX
 from ground.products.product_folder import BLOCK_OCTETS, WORKING

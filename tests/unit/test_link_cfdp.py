@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from flight.core.nanoseconds import NS
-from flight.link.cfdp.pdu import (
+from flight.link.cfdp.class1_pdu import (
     CHECKSUM_CRC32,
     CHECKSUM_MODULAR,
     CHECKSUMS,

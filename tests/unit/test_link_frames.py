@@ -10,7 +10,7 @@ import pytest
 from flight.core.errors import DecodeError
 from flight.kernels import crc16
 from flight.link.actions import PacketReceived, SendUnit, UnitRejected
-from flight.link.cfdp.pdu import segment_octets
+from flight.link.cfdp.class1_pdu import segment_octets
 from flight.link.coding.cltu import CODEBLOCKS_MAX, CltuReceiver, decode_cltu, encode_cltu
 from flight.link.coding.tm_coding import TmCoding
 from flight.link.link import LinkCounters, Role

@@ -12,7 +12,7 @@ import pytest
 from flight.core.errors import DecodeError
 from flight.core.nanoseconds import NS
 from flight.kernels import crc16
-from flight.link.cfdp.pdu import (
+from flight.link.cfdp.class1_pdu import (
     CHECKSUM_CRC32,
     NO_ERROR,
     EndOfFile,

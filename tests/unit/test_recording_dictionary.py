@@ -17,7 +17,7 @@ from flight.contract.fields import Field, Value
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.core.nanoseconds import NS
 from flight.kernels import crc16
-from flight.link.cfdp.pdu import (
+from flight.link.cfdp.class1_pdu import (
     CHECKSUM_CRC32,
     EndOfFile,
     FileData,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flight.link.cfdp.class1_pdu import FileData, Metadata, decode_pdu
 from flight.link.cfdp.numbers import EPOCH_BITS
-from flight.link.cfdp.pdu import FileData, Metadata, decode_pdu
 from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, FileReceived
 from flight.link.space_packet import SpacePacket
 from flight.services.files.outbox import Outbox, OutboxConfig

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flight.contract.app import CommandRefused
 from flight.core.nanoseconds import ns
 from flight.core.scheduler import Scheduler
-from flight.link.cfdp.pdu import FileData, TransactionId, encode_pdu
+from flight.link.cfdp.class1_pdu import FileData, TransactionId, encode_pdu
 from flight.link.cfdp.transfers import CfdpSender
 from flight.link.space_packet import SpacePacket
 from flight.services.files.uploads import Uploads, UploadsConfig, declare

@@ -17,7 +17,7 @@ from spacepackets.ecss.tc import PusTc as TheirTc
 from spacepackets.ecss.tm import PusTm as TheirTm
 from spacepackets.util import ByteFieldU8, ByteFieldU16, ByteFieldU32, UnsignedByteField
 
-from flight.link.cfdp.pdu import EndOfFile, FileData, Metadata, TransactionId, decode_pdu, encode_pdu
+from flight.link.cfdp.class1_pdu import EndOfFile, FileData, Metadata, TransactionId, decode_pdu, encode_pdu
 from flight.link.cfdp.transfers import CfdpSender
 from flight.link.link import Role
 from flight.link.pus import PusTc, PusTm, RequestId

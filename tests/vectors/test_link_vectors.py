@@ -10,7 +10,7 @@ import pytest
 
 from flight.core.errors import DecodeError
 from flight.kernels import ErrorMode, crc16
-from flight.link.cfdp.pdu import checksum_modular, decode_pdu
+from flight.link.cfdp.class1_pdu import checksum_modular, decode_pdu
 from flight.link.coding.cltu import CltuReceiver, decode_cltu, encode_cltu
 from flight.link.tc.tc_frame import FECF_OCTETS, TcFrame
 from flight.link.tm.extract import PacketExtractor

@@ -45,7 +45,7 @@ from dataclasses import dataclass, field
 from flight.core.config import key
 from flight.core.errors import DecodeError
 from flight.core.nanoseconds import NS
-from flight.link.cfdp.pdu import (
+from flight.link.cfdp.class1_pdu import (
     CHECKSUM_CRC32,
     CHECKSUM_MODULAR,
     CHECKSUMS,

@@ -21,8 +21,8 @@ from flight.contract.dictionary import Declarations, EventDefinition
 from flight.contract.fields import Field
 from flight.contract.service import Sampler, Service
 from flight.core.config import key
+from flight.link.cfdp.class1_pdu import CHECKSUM_CRC32, CHECKSUM_MODULAR
 from flight.link.cfdp.numbers import TransactionNumbers
-from flight.link.cfdp.pdu import CHECKSUM_CRC32, CHECKSUM_MODULAR
 from flight.link.cfdp.transfers import CfdpSender
 from flight.link.space_packet import SpacePacket
 from flight.services.reporting.telemetry import SEQUENCE_MODULUS
