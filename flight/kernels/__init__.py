@@ -8,7 +8,7 @@ from flight.kernels.binding import KernelError, ReadBuffer, WriteBuffer
 from flight.kernels.cltu import Codeblocks, ErrorMode, decode_codeblocks, find_start, make_cltu
 from flight.kernels.columns import FieldColumns, FieldSpec, PacketLayout, extract_fields
 from flight.kernels.convolutional import ConvolutionalEncoder, ViterbiDecoder, soften
-from flight.kernels.crc import crc16, crc16_units
+from flight.kernels.crc import crc16, crc16_units, crc32c, modular_checksum
 from flight.kernels.frames import (
     ENCAPSULATION_OCTETS_MAX,
     AosLink,
@@ -70,6 +70,7 @@ __all__ = [
     "WriteBuffer",
     "crc16",
     "crc16_units",
+    "crc32c",
     "decode_codeblocks",
     "decode_reed_solomon",
     "encode_packets",
@@ -78,6 +79,7 @@ __all__ = [
     "find_start",
     "gather_octets",
     "make_cltu",
+    "modular_checksum",
     "randomize_tc",
     "randomize_tm",
     "randomize_tm_long",

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define OB_E_INIT (-1)      /* start value outside 0..65535 */
+#define OB_E_INIT (-1)      /* start value outside of what the check has bits for */
 #define OB_E_SPACE (-2)     /* output buffer too small */
 #define OB_E_ALIGNMENT (-3) /* columns not aligned: outputs to 8 octets, inputs to the width of their numbers */
 #define OB_E_LAYOUT (-4)    /* sizes, counts or a stride that do not fit together, or a parameter that has no meaning */
@@ -38,6 +38,16 @@ int32_t ob_crc16_portable(const uint8_t *data, size_t octets, int64_t init);
  * address. Returns `count`, OB_E_LAYOUT, or OB_E_SPACE if `out_octets` < 2 * count. */
 int64_t ob_crc16_units(const uint8_t *units, size_t octets, size_t count, size_t stride, size_t unit_octets,
                        uint8_t *out, size_t out_octets);
+
+/* Checksums of files (CCSDS 727.0-B-5, 4.2.2 and its SANA registry), piece by piece: `before` is 0 at the start of the
+ * file, or the checksum so far. Both return 0..2^32-1, or OB_E_INIT. */
+
+/* Type 2, CRC-32C: the polynomial 0x1EDC6F41, reflected, from all ones on, all bits turned over at the end. */
+int64_t ob_crc32c(const uint8_t *data, size_t octets, int64_t before);
+
+/* Type 0, the sum of the big-endian words of the file, the last one filled up with zeros; `data` begins `offset` octets
+ * after the start of the file. */
+int64_t ob_modular_checksum(const uint8_t *data, size_t octets, int64_t before, uint64_t offset);
 
 #define OB_SEQUENCE_TM 0      /* x^8 + x^7 + x^5 + x^3 + 1, all ones first (CCSDS 131.0-B-5, 10.4), 255 bit */
 #define OB_SEQUENCE_TM_LONG 1 /* x^17 + x^14 + 1, seed 11000111000111000 (CCSDS 131.0-B-5, 10.4), 131071 bit */

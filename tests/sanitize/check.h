@@ -27,6 +27,7 @@ void try_encode(const uint8_t *data, size_t octets);
 void try_frames(const uint8_t *data, size_t octets);
 void try_columns(const uint8_t *data, size_t octets);
 void try_uplink(const uint8_t *data, size_t octets);
+void try_file_checksums(const uint8_t *data, size_t octets);
 void try_gather(const uint8_t *data, size_t octets);
 
 #endif

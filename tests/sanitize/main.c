@@ -49,6 +49,7 @@ static void try_all(const uint8_t *source, size_t octets)
     try_frames(data, octets);
     try_columns(data, octets);
     try_uplink(data, octets);
+    try_file_checksums(data, octets);
     try_gather(data, octets);
     free(data);
 }

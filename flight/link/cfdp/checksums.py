@@ -10,8 +10,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flight.kernels import ReadBuffer
-from flight.link.cfdp.class1_pdu import checksum_modular
+from flight.kernels import ReadBuffer, crc32c, modular_checksum
 
 MODULAR, CRC32C, CRC32, NULL = 0, 2, 3, 15  # SANA registry of checksum identifiers
 
@@ -34,7 +33,7 @@ def _crc32(data: ReadBuffer, before: int, _offset: int) -> int:
 
 
 def _crc32c(data: ReadBuffer, before: int, _offset: int) -> int:
-    raise NotImplementedError
+    return crc32c(data, before)
 
 
 def _null(_data: ReadBuffer, _before: int, _offset: int) -> int:
@@ -44,7 +43,7 @@ def _null(_data: ReadBuffer, _before: int, _offset: int) -> int:
 CHECKSUMS = {
     kind.number: kind
     for kind in (
-        ChecksumType(MODULAR, "modular sum", checksum_modular),
+        ChecksumType(MODULAR, "modular sum", modular_checksum),
         ChecksumType(CRC32C, "CRC-32C", _crc32c),
         ChecksumType(CRC32, "CRC-32", _crc32),
         ChecksumType(NULL, "none", _null),

@@ -119,7 +119,10 @@ class Finished:
     def encode(self) -> bytes:
         """Return the PDU; raises ValueError if the responses are too long."""
         body = bytes((Directive.FINISHED, self.condition << 4 | self.delivery << 2 | self.status))
-        body += encode_tlvs(self.responses) + _fault_location(self.header, self.condition, self.fault_entity)
+        # 5.2.3: the sender chose the checksum, so the fault is not at an entity that would have to be named.
+        located = self.condition is not ConditionCode.UNSUPPORTED_CHECKSUM_TYPE
+        fault_entity = self.fault_entity if located else None
+        body += encode_tlvs(self.responses) + _fault_location(self.header, self.condition, fault_entity)
         return self.header.frame(body, toward_sender=True)
 
     @classmethod

@@ -15,12 +15,12 @@ from flight.link.cfdp.header import CRC_OCTETS, FIXED_OCTETS, RECORDS, SEGMENT_M
 
 SEGMENT_METADATA_OCTETS_MAX = 63
 
-# For the quick way, the first and the fourth octet say: version 1 and file data; any mode, direction, CRC flag
+# The first four octets, as one number, of what goes the quick way: version 1 and file data; any mode, direction, CRC flag
 # and size of offsets; no records, no segment metadata.
-_PLAIN_MASK, _PLAIN = 0xF0, 0x30
-_CRC, _LARGE = 0x02, 0x01
+_PLAIN_MASK, _PLAIN = 0xF0000000 | RECORDS | SEGMENT_METADATA, 0x30000000
+_CRC, _LARGE = 0x02000000, 0x01000000
 _START = tuple(FIXED_OCTETS + 2 * ((flags >> 4 & 7) + 1) + (flags & 7) + 1 for flags in range(256))
-_offset_32 = struct.Struct(">I").unpack_from
+_word = struct.Struct(">I").unpack_from
 _offset_64 = struct.Struct(">Q").unpack_from
 
 
@@ -101,17 +101,19 @@ def split_file_data(raw: bytes | memoryview) -> tuple[bytes, int, bytes | memory
     The key is the transaction's `data_key` if the sender writes its ids in as many octets as before. None means that
     `decode_pdu` has to look: at another kind of PDU, at records, or at what is not a PDU at all.
     """
-    if len(raw) < FIXED_OCTETS or raw[0] & _PLAIN_MASK != _PLAIN or raw[3] & (RECORDS | SEGMENT_METADATA):
+    end = len(raw)
+    if end < FIXED_OCTETS:
         return None
-    first, end, start = raw[0], len(raw), _START[raw[3]]
-    if start + (raw[1] << 8 | raw[2]) != end:
+    (word,) = _word(raw)
+    start = _START[word & 0xFF]
+    if word & _PLAIN_MASK != _PLAIN or start + (word >> 8 & 0xFFFF) != end:
         return None
-    if first & _CRC:
+    if word & _CRC:
         if end < start + CRC_OCTETS or crc16(raw):
             return None
         end -= CRC_OCTETS
-    data_at = start + (8 if first & _LARGE else 4)
+    data_at = start + (8 if word & _LARGE else 4)
     if data_at > end:
         return None
-    offset: int = (_offset_64 if first & _LARGE else _offset_32)(raw, start)[0]
+    (offset,) = (_offset_64 if word & _LARGE else _word)(raw, start)
     return bytes(raw[3:start]), offset, raw[data_at:end]

@@ -202,9 +202,13 @@ class FaultHandlerOverride:
     condition: ConditionCode
     handler: FaultHandler
 
+    def value(self) -> bytes:
+        """Return the value of the TLV."""
+        return bytes((self.condition << 4 | self.handler,))
+
     def encode(self) -> bytes:
         """Return the TLV."""
-        return _tlv(_FAULT_HANDLER, bytes((self.condition << 4 | self.handler,)), "fault handler override")
+        return _tlv(_FAULT_HANDLER, self.value(), "fault handler override")
 
     @classmethod
     def decode(cls, value: bytes) -> FaultHandlerOverride:
