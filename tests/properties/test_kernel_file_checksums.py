@@ -15,7 +15,7 @@ from flight.kernels import KernelError, crc32c, modular_checksum
 from flight.link.cfdp.checksums import CHECKSUMS, CRC32, CRC32C, MODULAR, NULL
 
 octets = st.binary(max_size=700)
-ANYCRC: Any = anycrc.Model("CRC32C")  # type: ignore[no-untyped-call]
+ANYCRC: Any = anycrc.Model("CRC32C")
 words = st.integers(0, 2**32 - 1)
 
 
@@ -61,9 +61,10 @@ def test_any_buffer_at_any_address_gives_the_same(data: bytes, skip: int) -> Non
 
 @pytest.mark.parametrize("before", [-1, 2**32])
 def test_a_checksum_of_more_than_32_bits_is_refused(before: int) -> None:
-    for refused in (lambda: crc32c(b"", before), lambda: modular_checksum(b"", before, 0)):
-        with pytest.raises(KernelError, match=r"outside 0\.\.4294967295"):
-            refused()
+    with pytest.raises(KernelError, match=r"outside 0\.\.4294967295"):
+        crc32c(b"", before)
+    with pytest.raises(KernelError, match=r"outside 0\.\.4294967295"):
+        modular_checksum(b"", before, 0)
 
 
 @pytest.mark.parametrize("number", CHECKSUMS)

@@ -15,8 +15,8 @@ from flight.link.cfdp.header import CRC_OCTETS, FIXED_OCTETS, RECORDS, SEGMENT_M
 
 SEGMENT_METADATA_OCTETS_MAX = 63
 
-# The first four octets, as one number, of what goes the quick way: version 1 and file data; any mode, direction, CRC flag
-# and size of offsets; no records, no segment metadata.
+# The first four octets, as one number, of what goes the quick way: version 1, file data; any mode, direction, CRC flag
+# and offset size; no records, no segment metadata.
 _PLAIN_MASK, _PLAIN = 0xF0000000 | RECORDS | SEGMENT_METADATA, 0x30000000
 _CRC, _LARGE = 0x02000000, 0x01000000
 _START = tuple(FIXED_OCTETS + 2 * ((flags >> 4 & 7) + 1) + (flags & 7) + 1 for flags in range(256))
