@@ -173,7 +173,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "flight.link.aos_stack": ("flight.core", "flight.link"),
     "flight.link.role_downlink": ("flight.link",),
     "flight.link.downlink_config": ("flight.core", "flight.link"),
-    "flight.link.cfdp": ("flight.core", "flight.kernels", "flight.link.space_packet", "flight.link.tm"),
+    "flight.link.cfdp": ("flight.core", "flight.kernels", "flight.link.space_packet", "flight.link.tm", "flight.text"),
     "flight.link.coding": ("flight.core", "flight.kernels", "flight.link.tc"),
     "flight.link.tm": ("flight.core", "flight.kernels", "flight.link.sealing", "flight.link.space_packet"),
     "flight.link.tc": ("flight.core", "flight.kernels", "flight.link.sealing"),

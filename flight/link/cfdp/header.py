@@ -130,8 +130,10 @@ def decode_header(raw: bytes | memoryview) -> FramedBody:
     entity, number = (flags >> 4 & 7) + 1, (flags & 7) + 1
     start = FIXED_OCTETS + 2 * entity + number
     end = start + (raw[1] << 8 | raw[2])
-    if len(raw) != end or end < start + 1:
+    if len(raw) != end:
         raise DecodeError(f"CFDP PDU: header says {end} octets, got {len(raw)}")
+    if end == start:
+        raise DecodeError("CFDP PDU without a body")
     if first & _CRC:
         if end < start + 1 + CRC_OCTETS or crc16(raw):
             raise DecodeError("CFDP PDU: CRC-16 mismatch")

@@ -19,6 +19,7 @@ from enum import IntEnum
 from flight.core.errors import DecodeError
 from flight.link.cfdp.conditions import ConditionCode, FaultHandler, decode_code
 from flight.link.cfdp.header import ID_OCTETS_MAX
+from flight.text.plural import counted
 
 VALUE_OCTETS_MAX = 255
 
@@ -67,7 +68,7 @@ class FieldReader:
     def end(self) -> None:
         """Raise DecodeError if anything is left."""
         if self.remaining:
-            raise DecodeError(f"CFDP {self.what}: {self.remaining} octets too many")
+            raise DecodeError(f"CFDP {self.what}: {counted(self.remaining, 'octet')} too many")
 
 
 def lv(value: bytes, what: str) -> bytes:

@@ -1,0 +1,256 @@
+"""The CFDP codec on octets written by hand, and what it says when it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+
+import pytest
+
+from flight.core.errors import DecodeError
+from flight.link.cfdp.conditions import AckStatus, ConditionCode, DeliveryCode, FaultHandler, FileStatus
+from flight.link.cfdp.directives import Ack, Directive, EndOfFile, Finished, KeepAlive, Metadata, Nak, Prompt
+from flight.link.cfdp.file_data import FileData, split_file_data
+from flight.link.cfdp.header import Header, Mode, TransactionId
+from flight.link.cfdp.messages import ProxyMessageToUser, ProxyPutRequest, ProxySegmentationControl, decode_message
+from flight.link.cfdp.pdu import Pdu, decode_pdu
+from flight.link.cfdp.tlv import (
+    EntityId,
+    FieldReader,
+    FilestoreAction,
+    FilestoreRequest,
+    FilestoreResponse,
+    FlowLabel,
+    MessageToUser,
+    OtherTlv,
+    decode_tlvs,
+)
+
+HEADER = Header(TransactionId(0x1AB, 7), 2, Mode.ACKNOWLEDGED, entity_octets=2, number_octets=1)
+IDS = "10 01ab 07 0002"  # lengths, source, number, destination
+LARGE = Header(TransactionId(0x1AB, 7), 2, Mode.ACKNOWLEDGED, large=True, entity_octets=2, number_octets=1)
+
+BY_HAND: list[tuple[Pdu, str]] = [
+    (Metadata(HEADER, 300, 3, "ab", "c", True), f"20 000b {IDS} 07 43 0000012c 02 6162 01 63"),
+    (EndOfFile(HEADER, ConditionCode.NO_ERROR, 0x01020304, 300), f"20 000a {IDS} 04 00 01020304 0000012c"),
+    (
+        EndOfFile(HEADER, ConditionCode.CANCEL_REQUEST_RECEIVED, 0, 9, 0x1AB),
+        f"20 000e {IDS} 04 f0 00000000 00000009 06 02 01ab",
+    ),
+    (
+        Finished(HEADER, ConditionCode.FILESTORE_REJECTION, DeliveryCode.INCOMPLETE, FileStatus.REJECTED, (), 2),
+        f"28 0006 {IDS} 05 45 06 02 0002",
+    ),
+    (
+        Finished(
+            HEADER,
+            ConditionCode.NO_ERROR,
+            DeliveryCode.COMPLETE,
+            FileStatus.RETAINED,
+            (FilestoreResponse(FilestoreAction.RENAME_FILE, 0, "a", "b", b"m"),),
+        ),
+        f"28 000b {IDS} 05 02 01 07 20 01 61 01 62 01 6d",
+    ),
+    (Ack(HEADER, Directive.EOF, ConditionCode.NO_ERROR, AckStatus.ACTIVE), f"28 0003 {IDS} 06 40 01"),
+    (Ack(HEADER, Directive.FINISHED, ConditionCode.FILE_SIZE_ERROR, AckStatus.TERMINATED), f"20 0003 {IDS} 06 51 62"),
+    (Nak(HEADER, 0, 0x64, ((0, 0), (0x10, 0x20))), f"28 0019 {IDS} 08 00000000 00000064 {'00' * 8} 00000010 00000020"),
+    (Prompt(HEADER, keep_alive=True), f"20 0002 {IDS} 09 80"),
+    (Prompt(HEADER, keep_alive=False), f"20 0002 {IDS} 09 00"),
+    (KeepAlive(HEADER, 0x1234), f"28 0005 {IDS} 0c 00001234"),
+    (KeepAlive(LARGE, 2**40), f"29 0009 {IDS} 0c 0000010000000000"),
+    (FileData(HEADER, 0x100, b"xyz"), f"30 0007 {IDS} 00000100 78797a"),
+    (FileData(LARGE, 2**40, b"xyz"), f"31 000b {IDS} 0000010000000000 78797a"),
+    (FileData(HEADER, 0, b"z", True, 3, b"m"), "30 0007 98 01ab 07 0002 c1 6d 00000000 7a"),
+]
+
+
+@pytest.mark.parametrize(("pdu", "octets"), BY_HAND)
+def test_pdus_written_by_hand(pdu: Pdu, octets: str) -> None:
+    assert pdu.encode().hex() == bytes.fromhex(octets).hex()
+    assert decode_pdu(bytes.fromhex(octets)) == pdu
+
+
+def test_the_crc_is_behind_the_body_and_counts_as_data() -> None:
+    header = Header(TransactionId(1, 2), 3, crc=True, entity_octets=1, number_octets=1)
+    raw = FileData(header, 0, b"x").encode()
+    assert raw[:-2] == bytes.fromhex("36 0007 00 01 02 03 00000000 78")
+    assert decode_pdu(raw) == FileData(header, 0, b"x")
+    changed = raw[:-3] + b"y" + raw[-2:]
+    with pytest.raises(DecodeError, match="CRC-16 mismatch"):
+        decode_pdu(changed)
+    assert split_file_data(changed) is None
+
+
+def test_an_id_that_needs_more_octets_gets_them() -> None:
+    header = Header(TransactionId(5, 256), 2**63, entity_octets=1, number_octets=1)
+    assert header.octets == 4 + 8 + 2 + 8
+    read = decode_pdu(Prompt(header, True).encode())
+    assert read.header.transaction == header.transaction
+    assert (read.header.destination, read.header.entity_octets, read.header.number_octets) == (2**63, 8, 2)
+
+
+def test_the_direction_of_a_pdu_is_not_looked_at() -> None:
+    raw = bytearray(Finished(HEADER, ConditionCode.NO_ERROR, DeliveryCode.COMPLETE, FileStatus.RETAINED).encode())
+    read = decode_pdu(bytes(raw))
+    raw[0] ^= 0x08
+    assert decode_pdu(bytes(raw)) == read
+
+
+def refused(octets: str) -> str:
+    with pytest.raises(DecodeError) as caught:
+        decode_pdu(bytes.fromhex(octets))
+    return str(caught.value)
+
+
+REFUSALS = {
+    "20 00": "CFDP PDU of 2 octets, its fixed header takes 4",
+    f"00 0002 {IDS} 09 80": "CFDP version 0, only 1 is used",
+    f"40 0002 {IDS} 09 80": "CFDP version 2, only 1 is used",
+    f"20 0003 {IDS} 09 80": "CFDP PDU: header says 12 octets, got 11",
+    f"20 0000 {IDS}": "CFDP PDU without a body",
+    f"22 0002 {IDS} 09 80": "CFDP PDU: CRC-16 mismatch",
+    f"20 0002 {IDS} 0a 80": "CFDP directive 10, the standard has 4, 5, 6, 7, 8, 9, 12",
+    f"20 0001 {IDS} 09": "CFDP prompt: octet 1 is needed, there are 0",
+    f"20 0003 {IDS} 09 80 00": "CFDP prompt: 1 octet too many",
+    f"30 0003 {IDS} 000000": "CFDP file data of 3 octets, its header takes 4",
+    "30 0004 18 01ab 07 0002 3f 000000": "CFDP file data of 4 octets, its header takes 68",
+    f"20 000a {IDS} 04 c0 01020304 0000012c": "CFDP ConditionCode 12 is reserved",
+    f"20 000d {IDS} 04 00 01020304 0000012c 06 01 02": "CFDP EOF: a fault location without a fault",
+    f"20 000d {IDS} 04 10 01020304 0000012c 05 01 02": "CFDP EOF: what stands at its end is not a fault location",
+    f"20 000c {IDS} 04 10 01020304 0000012c 06 00": "CFDP entity id of 0 octets, 1 to 8 are allowed",
+    f"20 000c {IDS} 04 10 01020304 0000012c 06 01": "CFDP EOF: octet 12 is needed, there are 11",
+    f"28 0008 {IDS} 05 45 06 01 02 06 01 02": "CFDP Finished: what stands at its end is not a fault location",
+    f"28 0003 {IDS} 06 70 01": "CFDP ACK of directive 7, only EOF and Finished are acknowledged",
+    f"28 0001 {IDS} 08": "CFDP NAK of 0 octets, should be a multiple of 8",
+    f"28 000d {IDS} 08 {'00' * 12}": "CFDP NAK of 12 octets, should be a multiple of 8",
+    f"28 0009 {IDS} 08 00000002 00000001": "CFDP NAK: a stretch from 2 ends before, at 1",
+    f"20 0008 {IDS} 07 00 00000000 02 61": "CFDP metadata: octet 8 is needed, there are 7",
+    f"20 0009 {IDS} 07 00 00000000 01 ff 00": "CFDP metadata: file name is not UTF-8 (invalid start byte)",
+    f"20 000b {IDS} 07 00 00000000 00 00 04 02 0f": "CFDP metadata: octet 11 is needed, there are 10",
+    f"20 000b {IDS} 07 00 00000000 00 00 04 01 f0": "CFDP FaultHandler 0 is reserved",
+    f"20 000c {IDS} 07 00 00000000 00 00 00 02 90 00": "CFDP FilestoreAction 9 is reserved",
+}
+
+
+@pytest.mark.parametrize("octets", REFUSALS)
+def test_what_is_not_a_pdu_is_refused_with_its_reason(octets: str) -> None:
+    assert refused(octets) == REFUSALS[octets]
+
+
+def test_an_unknown_option_costs_no_file() -> None:
+    pdu = decode_pdu(bytes.fromhex(f"20 000b {IDS} 07 0f 00000000 00 00 7f 01 55"))
+    assert pdu == Metadata(HEADER, 0, 15, "", "", options=(OtherTlv(0x7F, b"\x55"),))
+
+
+@pytest.mark.parametrize(
+    ("octets", "message"),
+    [
+        ("01 05 10 01 61 01 6d", b"m"),
+        ("01 06 10 01 61 00 01 6d", b"m"),
+        ("01 04 10 01 61 00", b""),
+        ("01 05 10 01 61 00 00", b""),
+    ],
+)
+def test_an_empty_second_name_in_a_filestore_response_is_skipped(octets: str, message: bytes) -> None:
+    (response,) = decode_tlvs(FieldReader(bytes.fromhex(octets), "test"))
+    assert response == FilestoreResponse(FilestoreAction.DELETE_FILE, 0, "a", "", message)
+
+
+@pytest.mark.parametrize("octets", ["00 03 10 01 61", "00 04 10 01 61 00"])
+def test_an_empty_second_name_in_a_filestore_request_is_skipped(octets: str) -> None:
+    (request,) = decode_tlvs(FieldReader(bytes.fromhex(octets), "test"))
+    assert request == FilestoreRequest(FilestoreAction.DELETE_FILE, "a")
+
+
+LONG = "é" * 128
+TOO_LONG: list[tuple[Callable[[], object], str]] = [
+    (Metadata(HEADER, 0, 0, LONG, "").encode, "file name of 256 octets, 255 at most"),
+    (
+        Metadata(HEADER, 0, 0, "", "\ud800").encode,
+        r"file name '\ud800' cannot be written as UTF-8 (surrogates not allowed)",
+    ),
+    (FlowLabel(bytes(256)).encode, "flow label of 256 octets, 255 at most"),
+    (ProxyMessageToUser(bytes(250)).encode().encode, "message to user of 256 octets, 255 at most"),
+    (
+        FilestoreRequest(FilestoreAction.RENAME_FILE, "a" * 200, "b" * 60).encode,
+        "filestore request of 263 octets, 255 at most",
+    ),
+    (FileData(HEADER, 0, bytes(65532)).encode, "CFDP PDU with 65536 octets of data, 65535 at most"),
+    (FileData(HEADER, 0, b"", False, 0, bytes(64)).encode, "segment metadata of 64 octets, 63 at most"),
+    (
+        Metadata(HEADER, 0, 0, "", "", options=(FlowLabel(bytes(255)),) * 260).encode,
+        "CFDP PDU with 66828 octets of data, 65535 at most",
+    ),
+]
+
+
+@pytest.mark.parametrize(("encode", "reason"), TOO_LONG, ids=[reason for _, reason in TOO_LONG])
+def test_what_does_not_fit_is_refused_with_its_reason(encode: Callable[[], object], reason: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        encode()
+    assert str(caught.value) == reason
+
+
+def test_the_longest_pdus_that_fit() -> None:
+    data = bytes(65531)
+    assert decode_pdu(FileData(HEADER, 5, data).encode()) == FileData(HEADER, 5, data)
+    (label,) = decode_tlvs(FieldReader(FlowLabel(bytes(255)).encode(), "test"))
+    assert label == FlowLabel(bytes(255))
+
+
+def test_segment_boundaries_of_records_are_0_in_a_message() -> None:
+    # In the header they are 1 (tables 6-10 and 5-1).
+    assert ProxySegmentationControl(records=True).encode() == MessageToUser(b"cfdp\x06\x00")
+
+
+@pytest.mark.parametrize("octets", [b"", b"cfd", b"cfdp", b"CFDP\x09", b"cfdp\x40", b"cfdp\x0c"])
+def test_foreign_messages_are_none_of_ours(octets: bytes) -> None:
+    assert decode_message(MessageToUser(octets)) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("00 00 00 00", "CFDP entity id of 0 octets, 1 to 8 are allowed"),
+        ("00 01 05 00", "CFDP proxy put request: octet 4 is needed, there are 3"),
+        ("09 00", "CFDP proxy put cancel: 1 octet too many"),
+        ("0a 77 00", "CFDP originating transaction id: octet 9 is needed, there are 2"),
+        ("07 c0", "CFDP ConditionCode 12 is reserved"),
+    ],
+)
+def test_malformed_messages_are_refused_with_their_reason(content: str, reason: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        decode_message(MessageToUser(b"cfdp" + bytes.fromhex(content)))
+    assert str(caught.value) == reason
+
+
+def test_a_proxy_put_request_written_by_hand() -> None:
+    octets = bytes.fromhex("63666470 00 02 01ab 01 61 00")
+    assert ProxyPutRequest(0x1AB, "a", "").encode() == MessageToUser(octets)
+    assert decode_message(MessageToUser(octets)) == ProxyPutRequest(0x1AB, "a", "")
+
+
+def test_an_entity_id_is_widened() -> None:
+    assert EntityId(300).encode() == bytes.fromhex("06 02 012c")
+
+
+@pytest.mark.parametrize("kind", [ConditionCode, FaultHandler, DeliveryCode, FileStatus, AckStatus, FilestoreAction])
+def test_every_code_has_words_of_its_own(kind: type[IntEnum]) -> None:
+    texts = [str(getattr(code, "text", "")) for code in kind]
+    assert all(texts)
+    assert len(set(texts)) == len(texts)
+    assert not any("_" in text for text in texts)
+
+
+def test_a_nak_without_requests_says_that_nothing_is_missing() -> None:
+    assert Nak.split(HEADER, 0, 100, [], 100) == [Nak(HEADER, 0, 100)]
+
+
+def test_a_split_nak_asks_for_the_metadata_first_and_never_goes_back() -> None:
+    room = len(Nak(HEADER, 0, 0, ((0, 0),)).encode())
+    naks = Nak.split(HEADER, 50, 100, [(0, 0), (60, 70), (80, 90)], room)
+    assert [(nak.start, nak.end, nak.requests) for nak in naks] == [
+        (50, 50, ((0, 0),)),
+        (50, 70, ((60, 70),)),
+        (70, 100, ((80, 90),)),
+    ]
