@@ -8,14 +8,39 @@ from enum import IntEnum
 import pytest
 
 from flight.core.errors import DecodeError
+from flight.kernels import crc16
 from flight.link.cfdp.conditions import AckStatus, ConditionCode, DeliveryCode, FaultHandler, FileStatus
 from flight.link.cfdp.directives import Ack, Directive, EndOfFile, Finished, KeepAlive, Metadata, Nak, Prompt
-from flight.link.cfdp.file_data import FileData, split_file_data
+from flight.link.cfdp.file_data import FileData, data_key, split_file_data
 from flight.link.cfdp.header import Header, Mode, TransactionId
-from flight.link.cfdp.messages import ProxyMessageToUser, ProxyPutRequest, ProxySegmentationControl, decode_message
+from flight.link.cfdp.messages import (
+    DirectoryListingRequest,
+    DirectoryListingResponse,
+    OriginatingTransactionId,
+    ProxyClosureRequest,
+    ProxyFaultHandlerOverride,
+    ProxyFilestoreRequest,
+    ProxyFilestoreResponse,
+    ProxyFlowLabel,
+    ProxyMessageToUser,
+    ProxyPutCancel,
+    ProxyPutRequest,
+    ProxyPutResponse,
+    ProxySegmentationControl,
+    ProxyTransmissionMode,
+    RemoteResumeRequest,
+    RemoteResumeResponse,
+    RemoteStatusReportRequest,
+    RemoteStatusReportResponse,
+    RemoteSuspendRequest,
+    RemoteSuspendResponse,
+    ReservedMessage,
+    decode_message,
+)
 from flight.link.cfdp.pdu import Pdu, decode_pdu
 from flight.link.cfdp.tlv import (
     EntityId,
+    FaultHandlerOverride,
     FieldReader,
     FilestoreAction,
     FilestoreRequest,
@@ -79,6 +104,50 @@ def test_the_crc_is_behind_the_body_and_counts_as_data() -> None:
     with pytest.raises(DecodeError, match="CRC-16 mismatch"):
         decode_pdu(changed)
     assert split_file_data(changed) is None
+    for at in (-2, -1):
+        broken = bytearray(raw)
+        broken[at] ^= 0x01
+        assert split_file_data(bytes(broken)) is None
+        with pytest.raises(DecodeError, match="CRC-16 mismatch"):
+            decode_pdu(bytes(broken))
+
+
+def test_a_crc_that_is_wrong_in_its_low_octet_alone_is_wrong() -> None:
+    head = bytes.fromhex("36 0007 00 01 02 03 00000000 78")
+    raw = next(raw for ending in range(1 << 16) if crc16(raw := head + ending.to_bytes(2, "big")) == 1)
+    assert split_file_data(raw) is None
+    with pytest.raises(DecodeError, match="CRC-16 mismatch"):
+        decode_pdu(raw)
+
+
+QUICK = {
+    f"30 0007 {IDS} 00000100 78797a": (0x100, b"xyz"),
+    f"34 0007 {IDS} 00000100 78797a": (0x100, b"xyz"),
+    f"38 0004 {IDS} 00000100": (0x100, b""),
+    f"31 000b {IDS} 0000010000000000 78797a": (2**40, b"xyz"),
+    "30 0005 77 0000000000000001 0000000000000002 0000000000000003 00000001 78": (1, b"x"),
+    f"31 0004 {IDS} 00000100": None,  # not even an offset
+    f"30 0007 98 {IDS[3:]} c1 6d 00000000 7a": None,  # records
+    f"30 0007 90 {IDS[3:]} 00000100 78797a": None,
+    f"30 0007 18 {IDS[3:]} c1 6d 00000000 7a": None,
+    f"50 0007 {IDS} 00000100 78797a": None,  # of another version
+    f"b0 0007 {IDS} 00000100 78797a": None,
+    f"20 0002 {IDS} 09 80": None,
+    f"30 0006 {IDS} 00000100 78797a": None,
+    f"30 0008 {IDS} 00000100 78797a": None,
+    "30 00 00": None,
+    "": None,
+}
+
+
+@pytest.mark.parametrize("octets", QUICK)
+def test_the_quick_way_takes_plain_file_data_alone(octets: str) -> None:
+    raw = bytes.fromhex(octets)
+    found = split_file_data(raw)
+    want = QUICK[octets]
+    assert (found[1:] if found is not None else None) == want
+    if found is not None:
+        assert found[0] == data_key(decode_pdu(raw).header) == raw[3 : 3 + len(found[0])]
 
 
 def test_an_id_that_needs_more_octets_gets_them() -> None:
@@ -198,11 +267,6 @@ def test_the_longest_pdus_that_fit() -> None:
     assert label == FlowLabel(bytes(255))
 
 
-def test_segment_boundaries_of_records_are_0_in_a_message() -> None:
-    # In the header they are 1 (tables 6-10 and 5-1).
-    assert ProxySegmentationControl(records=True).encode() == MessageToUser(b"cfdp\x06\x00")
-
-
 @pytest.mark.parametrize("octets", [b"", b"cfd", b"cfdp", b"CFDP\x09", b"cfdp\x40", b"cfdp\x0c"])
 def test_foreign_messages_are_none_of_ours(octets: bytes) -> None:
     assert decode_message(MessageToUser(octets)) is None
@@ -224,10 +288,69 @@ def test_malformed_messages_are_refused_with_their_reason(content: str, reason: 
     assert str(caught.value) == reason
 
 
-def test_a_proxy_put_request_written_by_hand() -> None:
-    octets = bytes.fromhex("63666470 00 02 01ab 01 61 00")
-    assert ProxyPutRequest(0x1AB, "a", "").encode() == MessageToUser(octets)
-    assert decode_message(MessageToUser(octets)) == ProxyPutRequest(0x1AB, "a", "")
+SUBJECT = TransactionId(0x1AB, 0x010203)
+SUBJECT_OCTETS = "13 01ab 00010203"  # lengths, entity, number: the fewest of 1, 2, 4 or 8 octets
+RENAME = FilestoreRequest(FilestoreAction.RENAME_FILE, "a", "b")
+CREATED = FilestoreResponse(FilestoreAction.CREATE_FILE, 1, "a", "", b"m")
+IGNORE_SIZE = FaultHandlerOverride(ConditionCode.FILE_SIZE_ERROR, FaultHandler.IGNORE)
+MESSAGES_BY_HAND: list[tuple[ReservedMessage, str]] = [
+    (ProxyPutRequest(0x1AB, "a", ""), "00 02 01ab 01 61 00"),
+    (ProxyMessageToUser(b"xy"), "01 02 7879"),
+    (ProxyFilestoreRequest(RENAME), "02 05 20 01 61 01 62"),
+    (ProxyFaultHandlerOverride(IGNORE_SIZE), "03 63"),
+    (ProxyTransmissionMode(Mode.ACKNOWLEDGED), "04 00"),
+    (ProxyTransmissionMode(Mode.UNACKNOWLEDGED), "04 01"),
+    (ProxyFlowLabel(b"l"), "05 01 6c"),
+    # Record boundaries are kept if the flag is 0. In the header they are if it is 1 (tables 6-10 and 5-1).
+    (ProxySegmentationControl(records=True), "06 00"),
+    (ProxySegmentationControl(records=False), "06 01"),
+    (ProxyPutResponse(ConditionCode.FILE_SIZE_ERROR, DeliveryCode.INCOMPLETE, FileStatus.UNREPORTED), "07 67"),
+    (ProxyPutResponse(ConditionCode.NO_ERROR, DeliveryCode.COMPLETE, FileStatus.RETAINED), "07 02"),
+    (ProxyFilestoreResponse(CREATED), "08 05 01 01 61 01 6d"),
+    (ProxyPutCancel(), "09"),
+    (OriginatingTransactionId(SUBJECT), f"0a {SUBJECT_OCTETS}"),
+    (ProxyClosureRequest(closure=True), "0b 01"),
+    (ProxyClosureRequest(closure=False), "0b 00"),
+    (DirectoryListingRequest("d", "ff"), "10 01 64 02 6666"),
+    (DirectoryListingResponse(True, "d", "f"), "11 00 01 64 01 66"),
+    (DirectoryListingResponse(False, "d", "f"), "11 80 01 64 01 66"),
+    (RemoteStatusReportRequest(SUBJECT, "f"), f"20 {SUBJECT_OCTETS} 01 66"),
+    (RemoteStatusReportResponse(AckStatus.UNRECOGNIZED, False, SUBJECT), f"21 c0 {SUBJECT_OCTETS}"),
+    (RemoteStatusReportResponse(AckStatus.ACTIVE, True, SUBJECT), f"21 41 {SUBJECT_OCTETS}"),
+    (RemoteSuspendRequest(SUBJECT), f"30 {SUBJECT_OCTETS}"),
+    (RemoteSuspendResponse(True, AckStatus.ACTIVE, SUBJECT), f"31 a0 {SUBJECT_OCTETS}"),
+    (RemoteSuspendResponse(False, AckStatus.UNRECOGNIZED, SUBJECT), f"31 60 {SUBJECT_OCTETS}"),
+    (RemoteResumeRequest(SUBJECT), f"38 {SUBJECT_OCTETS}"),
+    (RemoteResumeResponse(False, AckStatus.TERMINATED, SUBJECT), f"39 40 {SUBJECT_OCTETS}"),
+    (RemoteResumeResponse(True, AckStatus.UNRECOGNIZED, SUBJECT), f"39 e0 {SUBJECT_OCTETS}"),
+]
+
+
+@pytest.mark.parametrize(("message", "octets"), MESSAGES_BY_HAND)
+def test_messages_written_by_hand(message: ReservedMessage, octets: str) -> None:
+    option = MessageToUser(b"cfdp" + bytes.fromhex(octets))
+    assert message.encode() == option
+    assert decode_message(option) == message
+
+
+@pytest.mark.parametrize(
+    "message", ["04 fe", "06 fe", "0b fe", "11 7f 00 00", "21 3e 00 01 02", "31 1f 00 01 02", "39 1f 00 01 02"]
+)
+def test_spare_bits_of_a_message_are_not_looked_at(message: str) -> None:
+    octets = bytearray(b"cfdp" + bytes.fromhex(message))
+    read = decode_message(MessageToUser(bytes(octets)))
+    octets[5] = 0
+    assert read is not None
+    assert decode_message(MessageToUser(bytes(octets))) == read
+
+
+@pytest.mark.parametrize(
+    ("number", "octets"), [(0, 1), (255, 1), (256, 2), (2**16, 4), (2**32 - 1, 4), (2**32, 8), (2**64 - 1, 8)]
+)
+def test_ids_in_messages_take_the_fewest_octets_that_others_know(number: int, octets: int) -> None:
+    message = OriginatingTransactionId(TransactionId(number, 0))
+    assert message.encode().octets == b"cfdp\x0a" + bytes((octets - 1 << 4,)) + number.to_bytes(octets, "big") + b"\0"
+    assert decode_message(message.encode()) == message
 
 
 def test_an_entity_id_is_widened() -> None:

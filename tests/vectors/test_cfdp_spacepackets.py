@@ -53,7 +53,7 @@ from spacepackets.util import UnsignedByteField
 
 from flight.link.cfdp.conditions import AckStatus, ConditionCode, DeliveryCode, FaultHandler, FileStatus
 from flight.link.cfdp.directives import Ack, Directive, EndOfFile, Finished, KeepAlive, Metadata, Nak, Prompt
-from flight.link.cfdp.file_data import FileData, octets_of_data
+from flight.link.cfdp.file_data import DataEncoder, FileData, octets_of_data
 from flight.link.cfdp.header import Header, Mode, TransactionId
 from flight.link.cfdp.messages import (
     DirectoryListingRequest,
@@ -314,7 +314,9 @@ def agree_on_data(ours: FileData, config: PduConfig, params: FileDataParams) -> 
 def test_file_data(header: Header) -> None:
     offset = size(header, 100)
     for data in (b"s", b"segment", bytes(range(256)) * 200):
-        agree_on_data(FileData(header, offset, data), config_of(header), FileDataParams(data, offset))
+        ours = FileData(header, offset, data)
+        agree_on_data(ours, config_of(header), FileDataParams(data, offset))
+        assert DataEncoder(header).encode(offset, data) == ours.encode()
     most = FileDataPdu(config_of(header), FileDataParams(b"", 0)).get_max_file_seg_len_for_max_packet_len(1000)
     assert octets_of_data(header, 1000) == most
 
