@@ -23,7 +23,7 @@ from flight.core.step_budget import OPERATIONS_MAX, READ_OCTETS_MAX, WRITTEN_OCT
 from flight.linux.platform import LinuxPlatform
 from sim_hw.machine.platform import SimPlatform
 
-CHECKPOINT_OCTETS = 1_000_100  # a full vault, and the head of a generation
+CHECKPOINT_OCTETS = 1_700_100  # a full vault, and the head of a generation
 
 
 @dataclass
@@ -119,6 +119,11 @@ class MeteredStorage:
         """Count the octets written, and pass on."""
         self._meter.count(name, written=len(octets))
         self._storage.append(name, octets)
+
+    def write(self, name: str, at: int, octets: bytes | memoryview) -> None:
+        """Count the octets written, and pass on."""
+        self._meter.count(name, written=len(octets))
+        self._storage.write(name, at, octets)
 
     def replace(self, name: str, octets: bytes) -> None:
         """Count the octets replaced, and pass on."""

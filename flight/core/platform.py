@@ -29,13 +29,15 @@ class Storage(Protocol):
     """Named octet strings that survive power loss, once synced.
 
     Names are 1 to 100 characters of `[a-z0-9_.-]`, in one flat namespace. Reads see every earlier write of this
-    process. After a power cut only what a completed `sync` covered is certain, and an unsynced append may be torn.
-    Replacements and deletions become durable in the order in which they were made, and never before what was appended
-    ahead of them.
+    process. After a power cut only what a completed `sync` covered is certain. Of unsynced appends to a name a
+    beginning is there, which may be torn. If a name was also written at places, any of these writes and appends may be
+    missing or torn, each by itself; what is missing inside reads as before, or as zeros. Replacements and deletions
+    become durable in the order in which they were made, and never before what was appended or written ahead of them.
 
     Faults (read-only, unreadable, failed) raise StorageError, a full medium raises StorageFull. An append or
-    replacement that raises has changed nothing, and may be tried again once the reason is gone. Only a failed commit is
-    final: every later write and sync raises until the node starts again.
+    replacement that raises has changed nothing, and may be tried again once the reason is gone; so has a positional
+    write, except that the octets it was to overwrite may be the former or the new ones. Only a failed commit is final:
+    every later write and sync raises until the node starts again.
     """
 
     @property
@@ -62,6 +64,12 @@ class Storage(Protocol):
 
     def append(self, name: str, octets: bytes) -> None:
         """Add `octets` to the end of `name`, all of them or none. Makes the name if it is unknown."""
+
+    def write(self, name: str, at: int, octets: bytes | memoryview) -> None:
+        """Put `octets` at octet `at` of `name`, over what stands there. Makes the name if it is unknown.
+
+        A gap between the end and `at` reads as zeros. The length never shrinks; without octets it stays as it is.
+        """
 
     def replace(self, name: str, octets: bytes) -> None:
         """Set the whole content. After a power cut it is the old or the new one, never a mixture."""

@@ -4,7 +4,7 @@ Wear is estimated by a model of a page-oriented medium (eMMC, SD card, SSD) unde
 for every Storage. A commit writes, in pages of PAGE_OCTETS:
 
 - the pages of each dirty file that hold octets written since the commit before, each page once, however many
-  appends went into it;
+  appends and positional writes went into it (a gap that was never written has no pages);
 - one page for the inode of each dirty file;
 - one page for each rename and each deletion, and one for the folder if names came, changed or went.
 
@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from flight.core.errors import StorageError
 
@@ -28,6 +29,8 @@ PAGE_OCTETS = 4096
 NO_SPACE = "disk full, no space left"
 READ_ONLY = "the file system is read-only"
 INPUT_OUTPUT_ERROR = "the disk reports an input/output error"
+_PATCHES_MAX = 256  # per file; more of them are counted as one, with what lies between
+_K = TypeVar("_K")
 # Lower case alone, since a file system may not tell cases apart. Upper case and "~" are left for a storage's own files.
 _NAME = re.compile(r"[a-z0-9_.-]{1,100}")
 
@@ -43,7 +46,7 @@ class StorageCounters:
     syncs, commits: syncs asked for, and commits made for them (fewer: shared).
     octets, flash_octets: asked to be written, and what the medium writes for them by the model above.
     commit_last_ns, commit_max_ns: how long the newest and the slowest commit took.
-    failures: commits that failed. refused: appends, replacements and deletions that raised StorageError.
+    failures: commits that failed. refused: writes of any kind and deletions that raised StorageError.
     """
 
     syncs: int = 0
@@ -68,18 +71,50 @@ class StorageCounters:
         self.commit_max_ns = max(self.commit_max_ns, duration_ns)
 
 
-def flash_octets(dirty: Iterable[tuple[int, int]], changes: int, folder: bool) -> int:
+def flash_octets(dirty: Iterable[Iterable[tuple[int, int]]], changes: int, folder: bool) -> int:
     """Return the octets that one commit makes the medium write, by the model at the head of this file.
 
-    `dirty` holds, per dirty file, the first octet not yet committed and the file's length. `changes` counts renames
-    and deletions. `folder` says whether names came, changed or went.
+    `dirty` holds, per dirty file, the stretches of octets not yet committed, each with its first octet and its end.
+    `changes` counts renames and deletions. `folder` says whether names came, changed or went.
     """
     pages = changes + folder
-    for start, end in dirty:
+    for stretches in dirty:
         pages += 1  # the inode
-        if end > start:
-            pages += (end - 1) // PAGE_OCTETS - start // PAGE_OCTETS + 1
+        counted = 0  # pages below this one
+        for start, end in sorted(stretches):
+            if end > start:
+                first, behind = max(counted, start // PAGE_OCTETS), (end - 1) // PAGE_OCTETS + 1
+                pages += max(0, behind - first)
+                counted = max(counted, behind)
     return pages * PAGE_OCTETS
+
+
+def enter_write(
+    tails: dict[_K, int], patches: dict[_K, list[tuple[int, int]]], file: _K, at: int, end: int, before: int
+) -> None:
+    """Note that octets `at` up to `end` were written to a file that had `before` octets.
+
+    What is dirty of a file is everything from its place in `tails` to its end, which appends leave as it is, and the
+    stretches in `patches`. More than _PATCHES_MAX of these are counted as one tail, gaps included.
+    """
+    start = tails.setdefault(file, before)
+    if at > before:  # a gap stays behind, and is not written: the tail begins behind it
+        tails[file] = at
+        at, end = start, before
+    elif at < start:
+        end = min(end, start)
+    else:
+        return
+    if at >= end:
+        return
+    stretches = patches.setdefault(file, [])
+    if stretches and stretches[-1][1] == at:
+        stretches[-1] = stretches[-1][0], end
+    elif len(stretches) < _PATCHES_MAX:
+        stretches.append((at, end))
+    else:
+        tails[file] = min(at, start, *(first for first, _ in stretches))
+        del patches[file]
 
 
 def is_name(name: str) -> bool:

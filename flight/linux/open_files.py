@@ -23,6 +23,21 @@ class File:
     def __init__(self, path: str, fileno: int | None, octets: int) -> None:
         self.path, self.fileno, self.octets = path, fileno, octets
 
+    def write_at(self, at: int, octets: bytes | memoryview) -> None:
+        """Write `octets` at octet `at`. If that fails, the file is not longer than before; raises OSError."""
+        assert self.fileno is not None
+        written = os.pwrite(self.fileno, octets, at)
+        if written == len(octets):
+            return
+        view = memoryview(octets)
+        try:
+            while written < len(octets):
+                written += os.pwrite(self.fileno, view[written:], at + written)
+        except OSError:
+            if at + written > self.octets:
+                os.ftruncate(self.fileno, self.octets)
+            raise
+
     def write_rest(self, octets: bytes, written: int) -> None:
         """Write at the end what remains of `octets` after the first `written`.
 

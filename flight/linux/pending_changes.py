@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flight.core.future import Future
-from flight.core.storage import flash_octets
+from flight.core.storage import enter_write, flash_octets
 from flight.linux.open_files import File
 
 
@@ -36,7 +36,10 @@ class PendingChanges:
     """Changes that readers see already, and that are not durable."""
 
     def __init__(self) -> None:
-        self.dirty: dict[File, int] = {}  # per file, the first octet that no commit has covered
+        # Octets that no commit has covered, as flight.core.storage.enter_write has it: per file, all from this one on,
+        # and stretches ahead of it.
+        self.dirty: dict[File, int] = {}
+        self.patches: dict[File, list[tuple[int, int]]] = {}
         self.changes: list[tuple[str, str | None]] = []
         self.folder_changed = False  # by a new file
         self.leaving_octets = 0
@@ -50,6 +53,15 @@ class PendingChanges:
     def dirty_under(self, prefixes: tuple[str, ...]) -> dict[File, int]:
         """Return the files whose names begin so and that are not committed, each with its first uncommitted octet."""
         return {file: start for file, start in self.dirty.items() if os.path.basename(file.path).startswith(prefixes)}
+
+    def enter_write(self, file: File, at: int, octets: int) -> None:
+        """Note that so many octets were written at octet `at` of a file, and how long that has made it."""
+        before = file.octets
+        if octets:
+            file.octets = max(before, at + octets)
+            enter_write(self.dirty, self.patches, file, at, at + octets, before)
+        else:
+            self.dirty.setdefault(file, before)
 
     def change(self, path: str, new_path: str | None) -> None:
         """Enter a rename, or a deletion if `new_path` is None. A content that it replaces uncommitted is dropped."""
@@ -68,6 +80,7 @@ class PendingChanges:
         self.leaving_octets += file.octets
         if file.fileno is not None:
             self.dirty.pop(file, None)
+            self.patches.pop(file, None)
             self._retired.append(file.fileno)
             file.fileno = None
 
@@ -79,7 +92,7 @@ class PendingChanges:
         folder = self.renaming
         scope = ("",) if folder or not waiting else tuple({prefix for prefix, _ in waiting})
         dirty = self.dirty_under(scope)
-        extents = ((start, file.octets) for file, start in dirty.items())
+        extents = ([(start, file.octets), *self.patches.pop(file, ())] for file, start in dirty.items())
         commit = Commit(
             tuple(file.fileno for file in dirty if file.fileno is not None), tuple(self.changes), folder,
             tuple(self._retired), tuple(future for _, future in waiting),

@@ -1,7 +1,7 @@
 """Storage on a Linux file system: one file per name, changes committed in groups by a helper thread. Edge code.
 
-Appends go straight into the page cache. A replaced content is written to a temporary file, is read from there at once,
-and takes its name only in a commit (flight/linux/commit_thread.py).
+Appends and positional writes go straight into the page cache. A replaced content is written to a temporary file, is
+read from there at once, and takes its name only in a commit (flight/linux/commit_thread.py).
 
 States of a commit:
 
@@ -16,12 +16,15 @@ States of a commit:
 # What a power cut leaves, by the instant at which it comes:
 #
 #     after an append, before its commit        any beginning of the appended octets, also none
+#     after a write at a place, before its      any of the octets there, also none, whatever became of other writes; a
+#     commit                                    gap and what is missing read as zeros, or as before
 #     after a replacement, before its commit    the old content; the temporary file is removed at the next start
 #     within a commit                           per name the old or the new content, earlier changes before later ones
 #     after a commit                            all that was asked for before its `sync`
 #
 # A full disk. An append or replacement that finds no room is taken back whole, and works again once there is room: a
-# file system sets the room for a write aside when write(2) accepts it.
+# file system sets the room for a write aside when write(2) accepts it. A positional write into a gap needs room as
+# well. If it finds none, the length is what it was, but a part of the octets may be there.
 #
 # A failed commit is final (ADR 0011), also one for lack of room, which thin volumes, network and quota file systems
 # notice that late. After any failed write-back the kernel marks the pages clean or drops them, and reports the error
@@ -86,9 +89,9 @@ class LinuxStorage:
 
     def size(self, name: str) -> int | None:
         """Return how many octets are stored under `name`, None if there is no such name."""
-        file = self._files.get(checked_name(name))
+        file = self._files.get(name)  # looked up first: positional writes ask each time
         if file is None:
-            return 0 if name in self._odd else None
+            return 0 if checked_name(name) in self._odd else None
         return file.octets
 
     def read(self, name: str, at: int = 0, octets: int | None = None) -> bytes | None:
@@ -123,10 +126,10 @@ class LinuxStorage:
 
     def append(self, name: str, octets: bytes) -> None:
         """Add `octets` to the end of `name`, which is made if need be. Raises StorageError, with nothing written."""
-        # The quick way for a file that is open; everything else, and every check, is in `_open_to_append`.
+        # The quick way for a file that is open; everything else, and every check, is in `_open_to_write`.
         known = file = self._files.get(name)
         if file is None or file.fileno is None or self._failed is not None:
-            file = self._open_to_append(name)
+            file = self._open_to_write("append to", name)
         fileno, before = file.fileno, file.octets
         assert fileno is not None
         try:
@@ -141,6 +144,24 @@ class LinuxStorage:
         dirty = self._pending.dirty
         if file not in dirty:
             dirty[file] = before
+        self.counters.octets += len(octets)
+
+    def write(self, name: str, at: int, octets: bytes | memoryview) -> None:
+        """Put `octets` at octet `at` of `name`, which is made if need be. Raises StorageError.
+
+        The length is then as it was, and so are all octets but those that were to be overwritten.
+        """
+        assert at >= 0, at
+        known = file = self._files.get(name)
+        if file is None or file.fileno is None or self._failed is not None:
+            file = self._open_to_write("write to", name)
+        try:
+            file.write_at(at, octets)
+        except OSError as error:
+            if known is None:
+                self._forget(name, file)
+            raise self._refusal("write to", name, error) from None
+        self._pending.enter_write(file, at, len(octets))
         self.counters.octets += len(octets)
 
     def replace(self, name: str, octets: bytes) -> None:
@@ -252,16 +273,16 @@ class LinuxStorage:
         running = self._running.dirty if self._running is not None else ()
         return self._failed is not None or file in self._pending.dirty or file.fileno in running
 
-    def _open_to_append(self, name: str) -> File:
+    def _open_to_write(self, act: str, name: str) -> File:
         """Return the file of `name` with an open descriptor, made if it is not there. Raises StorageError."""
         self._refuse_if_failed(name)
         checked_name(name)
-        self._set_aside("append to", name)
+        self._set_aside(act, name)
         try:
             file = self._files.get(name) or self._create(name)
             self._open.descriptor(file)
         except OSError as error:
-            raise self._refusal("append to", name, error) from None
+            raise self._refusal(act, name, error) from None
         return file
 
     def _create(self, name: str) -> File:

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from flight.core.config import Fault, key, suggestion
 from flight.core.errors import SetupError, StorageError
@@ -36,6 +37,7 @@ from flight.core.future import Future
 from flight.core.platform import Storage
 from flight.core.storage import StorageCounters, StorageFull
 
+_O = TypeVar("_O", bytes, bytes | memoryview)
 MEASURE_OCTETS = 65536  # octets written before the medium is asked again what it has free
 # A user gives up a step's worth of room per question (ADR 0022); so often it is asked for one write.
 ROUNDS_MAX = 8
@@ -236,6 +238,13 @@ class UserStorage:
         assert name.startswith(self._prefix) or name == self.name, name
         self._write(self._storage.append, name, octets, len(octets))
 
+    def write(self, name: str, at: int, octets: bytes | memoryview) -> None:
+        """Put `octets` at octet `at`. A gap counts as held. Raises StorageFull as `append` does."""
+        assert self._owns(name), name
+        storage = self._storage
+        grown = max(0, at + len(octets) - (storage.size(name) or 0)) if octets else 0
+        self._write(lambda _name, _octets: storage.write(name, at, octets), name, octets, grown)
+
     def replace(self, name: str, octets: bytes) -> None:
         """Set the whole content. Raises StorageFull as `append` does."""
         assert self._owns(name), name
@@ -278,9 +287,11 @@ class UserStorage:
     def _owns(self, name: str) -> bool:
         return name.startswith(self._prefix) or name == self.name
 
-    def _write(self, act: Callable[[str, bytes], None], name: str, octets: bytes, grown: int) -> None:
+    def _write(self, act: Callable[[str, _O], None], name: str, octets: _O, grown: int) -> None:
         written, usage, shared = len(octets), self.usage, self._shared
-        ample = shared.unmeasured_octets + written <= shared.ample_octets  # far from every limit but the quota
+        # A gap takes no room of the medium, but it is held, and so counts against the capacity.
+        taken = max(written, grown)
+        ample = shared.unmeasured_octets + taken <= shared.ample_octets  # far from every limit but the quota
         try:
             if not ample or usage.held_octets + grown > self._quota_octets:
                 shared.admit(self, name, grown, written)
@@ -295,7 +306,7 @@ class UserStorage:
             raise
         usage.held_octets += grown
         usage.written_octets += written
-        shared.unmeasured_octets += written
+        shared.unmeasured_octets += taken
 
 
 def share_faults(users: Collection[str], config: StorageConfig) -> list[Fault]:

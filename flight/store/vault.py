@@ -45,6 +45,9 @@ from flight.store.journal_state import JournalStats
 _NUMBER = struct.Struct(">Q")
 _LENGTH = struct.Struct(">I")
 _DELETED = 0xFFFFFFFF  # in place of a length
+# A megabyte for commands, schedule, parameters and pointers, and room for the catalogue of files beside it: 2,000 rows
+# of at most 349 octets (flight/store/files).
+OCTETS_MAX = 1_700_000
 KEY_OCTETS_MAX = 255  # its length is one octet of a record
 _SEGMENT_OCTETS = 65536
 _SEGMENTS_MAX = 32
@@ -70,7 +73,7 @@ class Vault:
         storage: Storage,
         name: str = "vault",
         *,
-        octets_max: int = 1_000_000,
+        octets_max: int = OCTETS_MAX,
         checkpoint_octets: int = 131_072,
         epoch: int = 0,
     ) -> None:

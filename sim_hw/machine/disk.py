@@ -4,13 +4,16 @@
 `read_only`, `commit_s`, `fail_commits`, `unreadable`, `flip`.
 
 After a power cut everything covered by a completed sync is there. Of everything else a part survives that the seed
-chooses: of a file the beginning of what was appended to it, torn at any octet, whatever became of other files;
-replacements and deletions whole or not at all, in their order, none before data that was written ahead of it.
+chooses: of a file the beginning of what was appended to it, torn at any octet, whatever became of other files; if it
+was also written at places, any part of each of these writes and appends, whatever became of the others; replacements
+and deletions whole or not at all, in their order, none before data that was written ahead of it.
 """
 
 # The disk is as unkind as a Linux file system may be, and no more, so that code which survives it survives a real one:
 #
 #     append      into the page cache: after a cut any beginning of it may be there, or none, or not even the name
+#     write       the same pages, in any order: any of them may be there, or none; what is not there is what was there
+#                 before, or zeros if the file grew past it
 #     replace     temporary file, fsync, rename: the new octets or the old ones, never a mixture
 #     delete      there or not there
 #     order       names change after the data ahead of them is durable, and in the order they were asked for, as
@@ -35,7 +38,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from random import Random
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from flight.core.errors import PowerLost, StorageError
 from flight.core.future import Future
@@ -47,6 +50,7 @@ from flight.core.storage import (
     StorageCounters,
     StorageFull,
     checked_name,
+    enter_write,
     flash_octets,
 )
 from sim_hw.machine.loop import VirtualLoop
@@ -63,7 +67,13 @@ class PowerCut(PowerLost):
         self.disk = disk
 
 
-_Operation = tuple[Literal["append", "replace", "delete"], str, bytes]
+class _Operation(NamedTuple):
+    """`at`: the place of octets that were appended, or written there."""
+
+    kind: Literal["append", "write", "replace", "delete"]
+    name: str
+    octets: bytes
+    at: int = 0
 
 
 class Disk:
@@ -132,14 +142,15 @@ class Disk:
 class _Window:
     """What one commit covers, for the count of its wear.
 
-    `dirty` are files with new octets, and from which octet on; `changed` are names that were replaced or deleted;
-    `folder` is whether the directory has to be written for a name that comes back.
+    `dirty` are files with new octets, and from which octet on, `patches` stretches written ahead of that; `changed` are
+    names that were replaced or deleted; `folder` is whether the directory has to be written for a name that comes back.
     """
 
-    __slots__ = ("changed", "dirty", "folder")
+    __slots__ = ("changed", "dirty", "folder", "patches")
 
     def __init__(self) -> None:
         self.dirty: dict[str, int] = {}
+        self.patches: dict[str, list[tuple[int, int]]] = {}
         self.changed: set[str] = set()
         self.folder = False
 
@@ -185,19 +196,31 @@ class DiskSession:
         if not self._admit("append to", name, len(octets)):
             return
         # Pending first: a cut inside this operation may leave a part of it.
-        self.pending.append(("append", name, octets))
+        self.pending.append(_Operation("append", name, octets, len(self._view.get(name, b""))))
         self._disk.count("append", name)
-        content, window = self._view.get(name), self._window
-        if content is None:
-            content = self._view[name] = bytearray()
-            if name in window.changed or (self._committing is not None and name in self._committing.changed):
-                # The deletion of the old file is still to be committed, so the new one is made under another name and
-                # renamed: it counts as a replacement.
-                window.changed.add(name)
-            window.folder = True
-        window.dirty.setdefault(name, len(content))
+        content = self._content_to_write(name)
+        self._window.dirty.setdefault(name, len(content))
         content += octets
         self._octets += len(octets)
+        self.counters.octets += len(octets)
+
+    def write(self, name: str, at: int, octets: bytes | memoryview) -> None:
+        """Put octets at a place, in a name that is made if it is new; raises StorageError."""
+        assert at >= 0, at
+        before = len(self._content(name) or b"")
+        end = max(before, at + len(octets)) if octets else before
+        if not self._admit("write to", name, end - before):
+            return
+        self.pending.append(_Operation("write", name, bytes(octets), at))
+        self._disk.count("write", name)
+        content = self._content_to_write(name)
+        if octets:
+            content += bytes(max(0, at - before))
+            content[at : at + len(octets)] = octets
+            enter_write(self._window.dirty, self._window.patches, name, at, at + len(octets), before)
+        else:
+            self._window.dirty.setdefault(name, before)
+        self._octets += end - before
         self.counters.octets += len(octets)
 
     def replace(self, name: str, octets: bytes) -> None:
@@ -205,9 +228,10 @@ class DiskSession:
         before = self._content(name) or b""
         if not self._admit("replace", name, len(octets) - len(before)):
             return
-        self.pending.append(("replace", name, octets))
+        self.pending.append(_Operation("replace", name, octets))
         self._disk.count("replace", name)
         self._view[name] = bytearray(octets)
+        self._window.patches.pop(name, None)
         self._window.dirty[name] = 0
         self._window.changed.add(name)
         self._octets += len(octets) - len(before)
@@ -218,10 +242,11 @@ class DiskSession:
         content = self._content(name)
         if content is None or not self._admit("delete", name, -len(content)):
             return
-        self.pending.append(("delete", name, b""))
+        self.pending.append(_Operation("delete", name, b""))
         self._disk.count("delete", name)
         del self._view[name]
         self._window.dirty.pop(name, None)
+        self._window.patches.pop(name, None)
         self._window.changed.add(name)
         self._octets -= len(content)
 
@@ -234,7 +259,7 @@ class DiskSession:
         self.counters.syncs += 1
         if self._failed is not None:
             done.set_error(StorageError(self._failed))
-        elif not any(name.startswith(prefix) for _, name, _ in self.pending):  # nothing to wait for
+        elif not any(operation.name.startswith(prefix) for operation in self.pending):  # nothing to wait for
             done.set_result(None)
         else:
             self._waiting.append((prefix, done))
@@ -244,6 +269,18 @@ class DiskSession:
     def free_octets(self) -> int:
         """Return how many octets still fit."""
         return max(0, self._disk.capacity_octets - self._octets)
+
+    def _content_to_write(self, name: str) -> bytearray:
+        """Return the content of a name, which is made if it is new."""
+        content, window = self._view.get(name), self._window
+        if content is None:
+            content = self._view[name] = bytearray()
+            if name in window.changed or (self._committing is not None and name in self._committing.changed):
+                # The deletion of the old file is still to be committed, so the new one is made under another name and
+                # renamed: it counts as a replacement.
+                window.changed.add(name)
+            window.folder = True
+        return content
 
     def _content(self, name: str) -> bytearray | None:
         content = self._view.get(name)
@@ -282,12 +319,16 @@ class DiskSession:
         scope = tuple({prefix for prefix, _ in self._waiting})
         if window.folder or window.changed or any(name not in self._disk.durable for name in window.dirty):
             scope = ("",)
-        covered = [operation for operation in self.pending if operation[1].startswith(scope)]
+        covered = [operation for operation in self.pending if operation.name.startswith(scope)]
         later = _Window()  # dirty files outside the scope wait for a commit of theirs
         later.dirty = {name: start for name, start in window.dirty.items() if not name.startswith(scope)}
         for name in later.dirty:
             del window.dirty[name]
-        extents = [(start, len(self._view[name])) for name, start in window.dirty.items()]
+            if name in window.patches:
+                later.patches[name] = window.patches.pop(name)
+        extents = [
+            [(start, len(self._view[name])), *window.patches.get(name, ())] for name, start in window.dirty.items()
+        ]
         flash = flash_octets(extents, len(window.changed), window.folder or bool(window.changed))
         self._committing, self._window, self._waiting = window, later, []
         start_ns = self._loop.now_ns()
@@ -321,14 +362,15 @@ class DiskSession:
         taken = 0
         while taken < len(covered):
             operation = self.pending.popleft()
-            if operation[1].startswith(scope):
+            if operation.name.startswith(scope):
                 taken += 1
             else:
                 uncovered.append(operation)
         self.pending.extendleft(reversed(uncovered))
         apply(self._disk.durable, covered)
-        for kind, name, octets in covered:
-            self._disk.note(kind.encode() + b" " + name.encode() + b" " + octets)
+        for kind, name, octets, at in covered:
+            place = b" %d" % at if kind == "write" else b""
+            self._disk.note(kind.encode() + b" " + name.encode() + place + b" " + octets)
         for future in waiting:
             future.set_result(None)
         if self._waiting:
@@ -339,23 +381,41 @@ def survivors(pending: Sequence[_Operation], random: Random) -> list[_Operation]
     """Choose what a power cut leaves on the medium of the operations after the last commit."""
     # Changes of names keep their order, so a beginning of them survives. Everything ahead of the last one that does was
     # synced for it, and is whole.
-    changes = [i for i, (kind, _, _) in enumerate(pending) if kind != "append"]
+    changes = [i for i, operation in enumerate(pending) if operation.kind in ("replace", "delete")]
     kept = random.randint(0, len(changes))
     ahead = changes[kept - 1] + 1 if kept else 0
     landed = list(islice(pending, ahead))
-    appended: dict[str, list[bytes]] = {}
+    written: dict[str, list[_Operation]] = {}
     lost: set[str] = set()  # what follows a lost change of the same name went into a file that has no name
-    for kind, name, octets in islice(pending, ahead, None):
-        if kind != "append":
-            lost.add(name)
-        elif name not in lost:
-            appended.setdefault(name, []).append(octets)
-    # Of each other file a beginning of its appends, the last of them torn; files do not depend on one another.
-    for name, parts in appended.items():
+    for operation in islice(pending, ahead, None):
+        if operation.kind in ("replace", "delete"):
+            lost.add(operation.name)
+        elif operation.name not in lost:
+            written.setdefault(operation.name, []).append(operation)
+    for name, parts in written.items():  # files do not depend on one another
+        if any(part.kind == "write" for part in parts):
+            landed += _pages_that_landed(name, parts, random)
+            continue
+        # Of appends alone a beginning, the last of them torn.
         whole = random.randint(-1, len(parts))  # -1: not even a new name is there
-        landed += [("append", name, part) for part in parts[: max(0, whole)]]
+        landed += parts[: max(0, whole)]
         if 0 <= whole < len(parts):
-            landed.append(("append", name, parts[whole][: random.randint(0, len(parts[whole]))]))
+            octets = parts[whole].octets
+            landed.append(_Operation("append", name, octets[: random.randint(0, len(octets))]))
+    return landed
+
+
+def _pages_that_landed(name: str, parts: Sequence[_Operation], random: Random) -> list[_Operation]:
+    """Choose what is left of writes at places, and of the appends among them: any stretch of each, or none."""
+    landed: list[_Operation] = []
+    if random.getrandbits(1):  # the name at least
+        landed.append(_Operation("write", name, b""))
+    for part in parts:
+        fate = random.randint(0, 3)
+        if fate == 0:
+            continue
+        start, end = (0, len(part.octets)) if fate == 1 else sorted(random.randint(0, len(part.octets)) for _ in "12")
+        landed.append(_Operation("write", name, part.octets[start:end], part.at + start))
     return landed
 
 
@@ -363,10 +423,15 @@ def apply(files: dict[str, bytes], operations: Iterable[_Operation]) -> None:
     """Do the operations, in order, to the octets in `files`."""
     # Through bytearrays, so that a thousand appends to one file do not copy it a thousand times; None is deleted.
     contents: dict[str, bytearray | None] = {}
-    for kind, name, octets in operations:
+    for kind, name, octets, at in operations:
         content = contents[name] if name in contents else bytearray(files.get(name, b""))
         if kind == "append" and content is not None:
             content += octets
+        elif kind == "write":
+            content = bytearray() if content is None else content
+            if octets:
+                content += bytes(max(0, at - len(content)))
+                content[at : at + len(octets)] = octets
         else:
             content = None if kind == "delete" else bytearray(octets)
         contents[name] = content

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from flight.core.errors import StorageError
 from flight.core.storage import PAGE_OCTETS
+from sim_hw.machine.platform import SimPlatform
 
 
 def commit(bench: Any) -> None:
@@ -97,6 +98,54 @@ def test_a_sync_of_some_names_is_done_and_covers_them(bench: Any) -> None:
     assert bench.platform.storage.read("two.log") == b"begun more and more"
 
 
+def test_octets_are_written_at_any_place_and_gaps_read_as_zeros(bench: Any) -> None:
+    storage = bench.platform.storage
+    storage.write("file", 6, b"world")
+    assert storage.size("file") == 11 and storage.read("file") == bytes(6) + b"world"
+    storage.write("file", 0, memoryview(b"hello "))
+    storage.append("file", b"!")
+    storage.write("file", 0, b"J")
+    assert storage.read("file") == b"Jello world!"
+    storage.write("file", 11, b"?!")
+    storage.write("file", 500, b"")
+    assert storage.size("file") == 13, "without octets the length stays"
+    storage.write("empty", 7, b"")
+    assert storage.read("empty") == b""
+    commit(bench)
+    storage.write("file", 2, b"LL")
+    commit(bench)
+    bench.reboot()
+    storage = bench.platform.storage
+    assert storage.names() == ["empty", "file"] and storage.read("file") == b"JeLLo world?!"
+    storage.replace("file", b"new")
+    storage.write("file", 4, b"er")
+    commit(bench)
+    storage.delete("file")
+    storage.write("file", 1, b"again")
+    assert storage.read("file") == b"\0again"
+    commit(bench)
+    bench.reboot()
+    assert bench.platform.storage.read("file") == b"\0again"
+
+
+def test_places_beyond_four_gibioctets_are_places(bench: Any) -> None:
+    """On a real file system alone: the simulated disk would hold the gap in memory."""
+    if isinstance(bench.platform, SimPlatform):
+        pytest.skip("the simulated disk holds gaps in memory")
+    storage = bench.platform.storage
+    far = (1 << 32) + 1
+    storage.write("file", far - 1, b"x")
+    assert storage.size("file") == far and storage.read("file", far - 2) == b"\0x"
+    storage.write("file", 5, b"near")
+    before = storage.counters.flash_octets
+    commit(bench)
+    assert storage.counters.flash_octets - before == PAGE_OCTETS * (2 + 1 + 1), "a gap is not written"
+    bench.reboot()
+    storage = bench.platform.storage
+    assert storage.size("file") == far and storage.read("file", 4, 6) == b"\0near\0"
+    storage.delete("file")
+
+
 def test_writes_during_a_commit_belong_to_the_next(bench: Any) -> None:
     storage = bench.platform.storage
     storage.replace("state", b"1")
@@ -148,8 +197,14 @@ def test_wear_is_counted_in_pages(bench: Any) -> None:
     storage.replace("state", bytes(PAGE_OCTETS + 1))
     storage.delete("other")
     assert pages() == (2 + 1) + 2 + 1  # data and inode, a rename and a deletion, the folder
-    assert pages() == 0 and counters.commits == 4
-    assert counters.octets == 4200 + 2 * PAGE_OCTETS + 4 + PAGE_OCTETS + 1
+    storage.write("state", 9 * PAGE_OCTETS + 1, b"far")
+    for _ in range(3):
+        storage.write("state", PAGE_OCTETS - 1, b"ab")
+    assert pages() == 1 + 2 + 1  # the page at the end, two of which one octet each was written, the inode
+    storage.write("state", 1, b"x")
+    assert pages() == 1 + 1
+    assert pages() == 0 and counters.commits == 6
+    assert counters.octets == 4200 + 2 * PAGE_OCTETS + 4 + PAGE_OCTETS + 1 + 3 + 6 + 1
     assert counters.write_amplification == counters.flash_octets / counters.octets
     assert 0 < counters.commit_last_ns <= counters.commit_max_ns
 
@@ -161,7 +216,9 @@ def test_the_free_octets_are_told(bench: Any) -> None:
 
 edits = st.lists(
     st.tuples(
-        st.sampled_from(["append", "replace", "delete"]), st.sampled_from(["a", "log.0"]), st.binary(max_size=20)
+        st.sampled_from(["append", "write", "replace", "delete"]),
+        st.sampled_from(["a", "log.0"]),
+        st.binary(max_size=20),
     ),
     max_size=12,
 )
@@ -186,6 +243,14 @@ def test_any_sequence_equals_a_dictionary(bench: Any, stretches: tuple[list[tupl
         if act == "append":
             storage.append(name, octets)
             model[name] = model.get(name, b"") + octets
+        elif act == "write":  # at a place that depends on the octets: in it, at its end, or behind
+            place = sum(octets) % 40
+            storage.write(name, place, octets)
+            former = model.get(name, b"")
+            if octets:
+                former = former.ljust(place, b"\0")
+                former = former[:place] + octets + former[place + len(octets) :]
+            model[name] = former
         elif act == "replace":
             storage.replace(name, octets)
             model[name] = octets

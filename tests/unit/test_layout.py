@@ -167,6 +167,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "flight.services": (),  # nothing stands here outside a room
     "flight.contract": ("flight.core", "flight.link", "flight.store", "flight.swarm", "hal.base", "hal.kinds"),
     "flight.swarm": ("flight.core.errors", "hal.base"),
+    "flight.store.files": ("flight.core", "flight.store"),
     "flight.store": ("flight.core",),
     "flight.link.kinds": ("flight.link",),
     "flight.link.tm_tc_stack": ("flight.core", "flight.kernels", "flight.link"),

@@ -22,6 +22,7 @@ from flight.services.recorder.packet_store import PacketStore, StoreConfig
 from flight.services.recorder.recorder import STORES_MAX, RecorderConfig
 from flight.services.recorder.stored_packet import Place, Stored
 from flight.store.journal import Journal
+from flight.store.vault import OCTETS_MAX
 from tests.recorder_bench import T0_NS, RecorderBench, number_of, numbers, packet, place_at, small
 
 Make = Callable[..., RecorderBench]
@@ -610,7 +611,7 @@ def test_a_period_makes_durable_what_has_changed_and_writes_nothing_if_nothing_h
 def test_a_pointer_that_the_vault_did_not_take_is_handed_to_it_again(make: Make) -> None:
     bench = make()
     bench.fill(0, 10)
-    bench.vault.commit({"filler": bytes(1_000_000 - 6)})
+    bench.vault.commit({"filler": bytes(OCTETS_MAX - 6)})
     bench.run(6)
     bench.play(4)
     bench.run(6)

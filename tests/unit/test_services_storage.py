@@ -61,7 +61,7 @@ def test_every_field_shows_what_it_is_named_after_and_wraps_at_its_width(wraps: 
     medium.commit_last_ns, medium.commit_max_ns = 4_000_000, 250_000_000
     recorder.held_octets, recorder.yielded_octets = next(fresh) + beyond, next(fresh) + beyond
     users[storage_status.VAULT].usage.held_octets = 77_777
-    right["free_octets"] = 4_000_000 - 77_777  # its quota, on a larger medium
+    right["free_octets"] = 6_000_000 - 77_777  # its quota, on a larger medium
     for name in ("commits", "checkpoints", "checkpoint_faults"):
         right[f"vault_{name}"] = next(fresh)
         setattr(vault, name, right[f"vault_{name}"] + beyond)
@@ -116,7 +116,8 @@ def test_the_guide_says_who_may_hold_how_much() -> None:
     names = storage_status.VAULT, storage_status.BOOT, storage_status.SECURITY
     vault, boot, security = (shares.pop(name) for name in names)
     assert (
-        f"| `vault` | commands, schedule, parameters | {vault.quota_octets:,} | {vault.priority} |\n"
+        "| `vault` | commands, schedule, parameters, the catalogue of files "
+        f"| {vault.quota_octets:,} | {vault.priority} |\n"
         f"| `boot` | the boot record | {boot.quota_octets:,} | {boot.priority} |\n"
         "| `security` | numbers, keys and associations of link security "
         f"| {security.quota_octets:,} | {security.priority} |\n"

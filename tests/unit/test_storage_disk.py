@@ -24,7 +24,11 @@ def left_by(operations: list[tuple[str, str, bytes]], seed: int, before: dict[st
     disk.durable = dict(before)
     session = disk.boot(VirtualLoop())
     for kind, name, octets in operations:
-        session.delete(name) if kind == "delete" else getattr(session, kind)(name, octets)
+        act, _, place = kind.partition(" ")
+        if act == "write":
+            session.write(name, int(place), octets)
+        else:
+            session.delete(name) if act == "delete" else getattr(session, act)(name, octets)
     disk.cut()
     return disk.durable
 
@@ -60,6 +64,20 @@ def test_what_was_appended_to_a_lost_replacement_is_lost_with_it() -> None:
     operations = [("append", "f", b"tail"), ("replace", "f", b"new"), ("append", "f", b"+")]
     seen = {left_by(operations, seed, {"f": b"old"})["f"] for seed in range(200)}
     assert seen == {b"old", b"oldt", b"oldta", b"oldtai", b"oldtail", b"new", b"new+"}
+
+
+def test_writes_at_places_are_lost_apart_from_each_other_and_torn() -> None:
+    operations = [("write 0", "f", b"ab"), ("append", "f", b"cd"), ("write 6", "f", b"ef"), ("write 1", "f", b"XY")]
+    seen = {left_by(operations, seed, {}).get("f") for seed in range(3000)}
+    assert {None, b"", b"aXYd\0\0ef", b"\0\0\0\0\0\0ef", b"\0XY", b"ab", b"\0\0cd", b"abcd\0\0e"} <= seen
+    assert all(len(left) <= 8 for left in seen if left is not None)
+
+
+def test_what_was_written_ahead_of_a_change_that_survives_is_whole() -> None:
+    operations = [("write 3", "f", b"abc"), ("write 0", "f", b"xyz"), ("delete", "old", b"")]
+    seen = [left_by(operations, seed, {"old": b"1"}) for seed in range(200)]
+    assert all(left.get("f") == b"xyzabc" for left in seen if "old" not in left)
+    assert any("old" not in left for left in seen) and any(left.get("f") != b"xyzabc" for left in seen)
 
 
 operations = st.lists(

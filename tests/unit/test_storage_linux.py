@@ -128,6 +128,26 @@ def test_a_full_disk_refuses_whole_and_takes_again_once_there_is_room(small_disk
     platform.close()
 
 
+def test_a_full_disk_refuses_what_is_written_at_a_place_and_leaves_the_length(small_disk: Path) -> None:
+    platform = LinuxPlatform(small_disk / "store", "unit")
+    storage = platform.storage
+    storage.write("file", 1_000_000, b"end")
+    storage.write("file", 5, b"begin")
+    for at, octets in ((100_000, 400_000), (1_000_001, 400_000), (2_000_000, 400_000)):
+        with pytest.raises(StorageFull, match=r"cannot write to .*/file: disk full"):
+            storage.write("file", at, b"x" * octets)
+        assert storage.size("file") == os.path.getsize(small_disk / "store" / "file") == 1_000_003
+    with pytest.raises(StorageFull, match=r"cannot write to .*/new: disk full"):
+        storage.write("new", 7, bytes(400_000))
+    assert storage.names() == ["file"] and storage.counters.refused == 4
+    assert storage.read("file", 0, 12) == b"\0\0\0\0\0begin\0\0" and storage.read("file", 1_000_000, 1) == b"e"
+    storage.delete("file")
+    finish(platform, storage.sync())
+    storage.write("file", 0, bytes(100_000))
+    finish(platform, storage.sync())
+    platform.close()
+
+
 def test_the_recorder_gives_way_on_a_full_disk(small_disk: Path) -> None:
     platform = LinuxPlatform(small_disk / "store", "unit")
     shares = {"commands": Share(100_000, 0), "recorder": Share(1_000_000, 1)}

@@ -64,6 +64,23 @@ def test_beyond_the_quota_is_refused_with_user_and_quota() -> None:
     assert commands.usage.held_octets == 50
 
 
+def test_what_is_written_at_a_place_counts_as_far_as_it_lets_the_file_grow() -> None:
+    disk = Disk(Random(1))
+    recorder = shared_on(disk, StorageConfig(capacity_octets=1000, reserve_octets=RESERVE)).user("recorder")
+    recorder.write("recorder.0", 90, bytes(10))
+    assert (recorder.usage.held_octets, recorder.usage.written_octets) == (100, 10), "a gap counts as held"
+    recorder.write("recorder.0", 5, memoryview(bytes(20)))
+    recorder.write("recorder.0", 99, b"12")
+    recorder.write("recorder.1", 50, b"")
+    assert (recorder.usage.held_octets, recorder.usage.written_octets) == (101, 32)
+    with pytest.raises(StorageFull, match="kept for more important users"):
+        recorder.write("recorder.1", 690, bytes(10))
+    commands = shared_on(disk, StorageConfig(quota={"commands": 50})).user("commands")
+    with pytest.raises(StorageError, match=r"user commands holds 0 of 50 octets, 51 more .*raise storage.quota.comm"):
+        commands.write("commands.a", 50, b"1")
+    assert commands.usage.refused == 1 and commands.names() == []
+
+
 def test_a_full_medium_refuses_by_priority() -> None:
     shared = shared_on(Disk(Random(1), capacity_octets=1000))
     recorder, schedule, commands = (shared.user(name) for name in ("recorder", "schedule", "commands"))

@@ -19,7 +19,7 @@ from flight.store.vault import Vault
 # Users of the storage. Everything that was acknowledged is in the vault, so the recorder has a lower priority and gives
 # way to it (ADR 0011).
 VAULT, BOOT, SECURITY, RECORDER = "vault", "boot", "security", "recorder"
-_VAULT_QUOTA_OCTETS = 4_000_000  # two checkpoints of a megabyte at most, and the journal
+_VAULT_QUOTA_OCTETS = 6_000_000  # two checkpoints of 1.7 MB at most, and the journal of 2.1 MB
 _BOOT_QUOTA_OCTETS = 10_000  # two generations of a few hundred octets
 _SECURITY_QUOTA_OCTETS = 100_000  # two generations: numbers, states, and keys that came up
 
