@@ -142,7 +142,7 @@ class SecuredLink:
 
     def rotate(self, use: KeyUse) -> None:
         """As `orbitnode keys rotate` does it: read the file, go through the steps, write the file at each Save."""
-        ring = parse_keys(self.file)
+        ring = parse_keys(self.read_file())
         rotation = KeyRotation(ring, self.index, use, random=os.urandom, created="2026-03-20T10:00:00Z")
 
         def count(what: str) -> None:
@@ -150,10 +150,15 @@ class SecuredLink:
                 raise Cut
             self.steps.append(what)
 
-        def save() -> None:
-            self.file = format_keys(ring)
+        carry_out(rotation, self, lambda: self.write_file(format_keys(ring)), count)
 
-        carry_out(rotation, self, save, count)
+    def read_file(self) -> str:
+        """The text of the ground's keys file."""
+        return self.file
+
+    def write_file(self, text: str) -> None:
+        """Write the ground's keys file."""
+        self.file = text
 
     def works(self) -> bool:
         return self.carry("up", b"up") == b"up" and self.carry("down", b"down") == b"down"
@@ -161,7 +166,7 @@ class SecuredLink:
     def active(self, use: KeyUse) -> list[tuple[int, int]]:
         """Id and SPI of the active keys of this direction, by the file."""
         places = range(SPIS_PER_LINK * self.index, SPIS_PER_LINK * (self.index + 1))
-        keys = [key for key in parse_keys(self.file) if key.spi in places and key.use is use]
+        keys = [key for key in parse_keys(self.read_file()) if key.spi in places and key.use is use]
         return [(key.key_id, key.spi) for key in keys if key.state is KeyState.ACTIVE]
 
     def operational(self, end: End, use: KeyUse) -> list[tuple[int, int]]:

@@ -36,6 +36,7 @@ from dataclasses import dataclass, replace
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.link.actions import StoreSecurity
 from flight.link.security.associations import Association, Direction, End, SaRole, SaState
+from flight.link.security.boot_keys import Upload
 from flight.link.security.keyring import KEYS_MAX, MASTER_KEY_ID, Key, KeyState
 from flight.link.security.link_security import Busy, LinkSecurity
 from flight.link.security.numbers import NUMBER_SET_MAX, NUMBER_STEP_MAX, SendNumbers
@@ -57,7 +58,7 @@ from flight.link.security.procedures import (
 )
 from flight.link.security.record import UPLOADS_MAX
 from flight.link.security.self_test import self_test
-from flight.link.security.state import SecurityState, Upload
+from flight.link.security.state import SecurityState
 from flight.link.security.suites import IV_OCTETS, MacError
 
 REFUSALS: tuple[str, ...] = (
@@ -177,10 +178,13 @@ class Management:
             raise _AlreadySo
         for key in uploaded:
             self._take(state, key)
-        # Those of a keys file of before, under another master key, can go: whoever commands has the file of now.
-        state.uploads = [upload for upload in state.uploads if upload.fingerprints]
         if len(state.uploads) >= UPLOADS_MAX:
-            raise ProcedureRefused("keys full", f"{UPLOADS_MAX} uploads are kept; destroy keys first")
+            # Those of a keys file of before, under another master key, are kept as long as there is room: it may come
+            # back, and nothing else has the keys in them.
+            strange = next((upload for upload in state.uploads if not upload.fingerprints), None)
+            if strange is None:
+                raise ProcedureRefused("keys full", f"{UPLOADS_MAX} uploads are kept; destroy keys first")
+            state.uploads.remove(strange)
         state.uploads.append(Upload(value, frozenset(key.fingerprint for key in uploaded)))
 
     @staticmethod

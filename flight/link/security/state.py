@@ -2,7 +2,7 @@
 
 # What comes from where, at boot:
 #
-#     keys            octets from the keys file, or from uploads in the record; states from the record
+#     keys            boot_keys.py: octets from the keys file, or from uploads in the record
 #     associations    from the record if the key that they had is there; else as the keys file has them: at delivery,
 #                     and after changes of key by which state each of its keys is in
 #     numbers         from the record's limits
@@ -21,6 +21,12 @@
 #                       if it has no clock
 #     ground receives   everything that is above what it hears first
 #
+# On the ground the file is ahead of the record if that is from a backup, or was lost meanwhile. So whatever the record
+# says, the ground goes by the newest key that the file has active, and hears on the way down the one that waits: the
+# node may send by it already. It does not go by a key that it has stopped itself, nor back from a key that the record
+# has and that is newer: then the file is the older one. What it sends over is the newest active key of the file, and
+# not one that waits, although it came back active with its file: the node may not have started it.
+#
 # What is sent begins at every boot at the number of the clock, unless that of the record is higher. So a record from
 # a backup, storage that was wiped, and a second ground with a copy of the keys use no number again, as long as
 # clocks are right; if one is not, the record alone serves.
@@ -34,7 +40,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from flight.core.errors import DecodeError
 from flight.link.security.associations import (
     Association,
     Direction,
@@ -44,35 +49,27 @@ from flight.link.security.associations import (
     SaState,
     plan_associations,
 )
-from flight.link.security.keyring import KEYS_MAX, MASTER_KEY_ID, Key, Keyring, KeyState, age
+from flight.link.security.boot_keys import BootKeys, Upload, retire
+from flight.link.security.keyring import MASTER_KEY_ID, Key, Keyring, KeyState, KeyUse, age
 from flight.link.security.numbers import (
     BLOCKS_OF_A_WRITE,
     DOWN_RECEIVE_BLOCK,
     DOWN_RECEIVE_BLOCK_MAX,
     DOWN_SEND_BLOCK,
+    NUMBER_SET_MAX,
     UP_BLOCK,
     Numbers,
     ReceiveNumbers,
     SendNumbers,
 )
-from flight.link.security.procedures import Procedure, unwrap_keys
+from flight.link.security.procedures import Procedure
 from flight.link.security.record import (
-    ABSENT_MAX,
     COUNT_MAX,
-    RETIRED_MAX,
     STARTED_MAX,
     Record,
     StoredAssociation,
     StoredKey,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """Keys that were sent up, as they came, and the fingerprints of those in it."""
-
-    value: bytes
-    fingerprints: frozenset[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,92 +104,25 @@ class SecurityState:
         self.faults: list[str] = []
         self.proven: set[int] = set()
         self.chosen = [0] * len(links)
-        self.keyring = keyring.copy()
         self.associations: dict[int, Association] = {}
         self.numbers: dict[int, Numbers] = {}
-        self.retired: list[bytes] = []
-        self.absent: dict[bytes, StoredKey] = {}  # by fingerprint, keys that no file has any more
-        self.uploads: list[Upload] = []
-        self._delivered = frozenset(key.fingerprint for key in keyring)
-        self._fresh: set[int] = set()  # ids of keys in the file that the record does not know
+        self._keys = keys = BootKeys(end, keyring, record)
+        self.keyring, self.retired, self.absent, self.uploads = keys.keyring, keys.retired, keys.absent, keys.uploads
+        self.faults += keys.faults
+        self._has_past = lost or record is not None
         self._foreign: list[StoredAssociation] = []
         self._clock_number = clock_number
         if record:
-            self._load_keys(keyring, record)
             self._load_associations(record)
         else:
             for association in plan_associations(links):
-                self._deliver(association, lost)
+                self._deliver(association, lost, None)
             if lost:
                 for link in range(len(links)):
-                    self._choose_newest(link)
+                    self._choose(link, True)
         self._report_keyless()
 
     # Boot.
-
-    def _load_keys(self, delivered: Keyring, record: Record) -> None:
-        sent_up = list(self._unwrap(delivered.get(MASTER_KEY_ID), record))
-        available = {key.fingerprint: key for key in (*delivered, *sent_up)}
-        self.retired = list(record.retired)
-        self.absent = {stored.fingerprint: stored for stored in record.absent}
-        loaded: dict[int, Key] = {}
-        for stored in record.keys:
-            key = available.get(stored.fingerprint)
-            if stored.state is KeyState.DESTROYED:
-                loaded[stored.key_id] = Key.destroyed(stored.key_id, stored.fingerprint, stored.bound)
-                if key:
-                    key.wipe()
-            elif key:
-                key.key_id, key.state, key.bound = stored.key_id, stored.state, stored.bound
-                loaded[stored.key_id] = key
-            else:
-                self.faults.append(f"key {stored.key_id} of the record is not in the keys file")
-                self.absent[stored.fingerprint] = stored
-        known = {stored.fingerprint for stored in record.keys} | set(record.retired)
-        for key in (*delivered, *(key for key in sent_up if key.fingerprint in self.absent)):
-            if key.fingerprint not in known:
-                self._add(key, loaded)
-        if len(self.absent) > ABSENT_MAX:
-            self.faults.append(f"more than {ABSENT_MAX} keys of former keys files: the oldest are forgotten")
-            for fingerprint in list(self.absent)[:-ABSENT_MAX]:
-                del self.absent[fingerprint]
-        self.keyring = Keyring(loaded.values(), delivered.simulated)
-
-    def _unwrap(self, master: Key | None, record: Record) -> Iterator[Key]:
-        """Yield the keys that were sent up."""
-        strange = 0
-        for value in record.uploads:
-            try:
-                bare = unwrap_keys(master.octets, value) if master else []
-            except DecodeError:
-                bare = []
-            strange += not bare
-            keys = [Key(key_id, KeyState.PRE_ACTIVATION, octets) for key_id, octets in bare]
-            self.uploads.append(Upload(value, frozenset(key.fingerprint for key in keys)))
-            yield from keys
-        if strange:
-            # Kept until the first upload under this master key: the keys file of before may come back.
-            self.faults.append("keys that were sent up are not wrapped under the master key of the keys file")
-
-    def _add(self, key: Key, loaded: dict[int, Key]) -> None:
-        """Take a key that the record does not have, if there is a place for it."""
-        holder = loaded.get(key.key_id)
-        if holder is None and len(loaded) >= KEYS_MAX:
-            holder = next((each for each in loaded.values() if each.state is KeyState.DESTROYED), None)
-            if holder is None:
-                self.faults.append(f"no room for key {key.key_id} of the keys file, most are {KEYS_MAX}")
-                return
-        if holder is not None:
-            if holder.state is not KeyState.DESTROYED:
-                self.faults.append(f"key {key.key_id} of the keys file has the id of a key that was sent up")
-                return
-            # A key that was destroyed gives its place, and is remembered all the same.
-            del loaded[holder.key_id]
-            self.retire(holder.fingerprint)
-        if stored := self.absent.pop(key.fingerprint, None):  # it comes back as it was, but without its numbers
-            key.state, key.bound = stored.state, stored.bound
-        loaded[key.key_id] = key
-        self._fresh.add(key.key_id)
 
     def _load_associations(self, record: Record) -> None:
         by_spi = {stored.spi: stored for stored in record.associations}
@@ -200,7 +130,7 @@ class SecurityState:
         for planned in plan_associations(self.links):
             stored = by_spi.pop(planned.spi, None)
             if stored is None or self._is_as_delivered(planned, stored):
-                self._deliver(planned, False)
+                self._deliver(planned, False, stored)
                 if planned.direction is Direction.UP and self.usable(self.associations[planned.spi]):
                     replaced.add(planned.link)
                 continue
@@ -218,30 +148,51 @@ class SecurityState:
         self._foreign = list(by_spi.values())[: COUNT_MAX - len(self.associations)]
         ours = [spi if spi in self.associations else 0 for spi in record.chosen[: len(self.links)]]
         self.chosen[: len(ours)] = ours
-        for link in replaced:
-            self._choose_newest(link)
+        if self.end is End.GROUND:
+            for link in range(len(self.links)):
+                self._choose(link, link in replaced)
 
     def _is_as_delivered(self, planned: Association, stored: StoredAssociation) -> bool:
         """Return whether an association is as the keys file has it, whatever the record says of it.
 
-        So it is if its key is gone, and if the newest key that the file has for it is one that the record does not
-        know: then the file was exchanged.
+        So it is if its key is gone; if the newest key that the file has for it is one that the record does not know:
+        then the file was exchanged; and on the ground if the file is ahead of the record.
         """
-        if stored.state is not SaState.UNKEYED and self.key_of(stored) is None:
+        key = self._key_of_record(stored)
+        if stored.state is not SaState.UNKEYED and key is None:
             return True
-        in_file = self._file_key(planned, False)
-        return in_file is not None and in_file.key_id in self._fresh
+        in_file = self._file_key(planned)
+        if in_file is None:
+            return False
+        return in_file.key_id in self._keys.fresh or (self.end is End.GROUND and self._is_behind(stored, in_file))
 
-    def _deliver(self, planned: Association, lost: bool) -> None:
+    def _is_behind(self, stored: StoredAssociation, in_file: Key) -> bool:
+        """Return whether the record does not have in operation what carries by the file, or what may carry already."""
+        key = self._key_of_record(stored)
+        if key is not None and key.key_id == in_file.key_id:
+            stopped = stored.state is SaState.KEYED and stored.procedure == Procedure.STOP_SA.value & 15
+            if stored.state is SaState.OPERATIONAL or stopped:
+                return False
+        return self._keys.carries(in_file) or (self._keys.waits(in_file) and in_file.use is KeyUse.DOWN)
+
+    def _key_of_record(self, stored: StoredAssociation) -> Key | None:
+        """Return the key that an association had by the record, None if that is not there."""
+        key = self.key_of(stored)
+        return None if key is None or key.key_id in self._keys.fresh else key
+
+    def _deliver(self, planned: Association, lost: bool, stored: StoredAssociation | None) -> None:
         """Take an association as the keys file has it; `lost` if there were numbers and they are gone."""
         spi = planned.spi
         self.associations[spi] = planned
         self.renumber(spi, 0)
-        key = self._file_key(planned, lost)
+        key = self._file_key(planned)
         if key is None:
             return
-        # A key that was given to it before, in a record that no longer says with which numbers.
-        lost = lost or key.bound == spi
+        known = None if stored is None else self._key_of_record(stored)
+        if stored is not None and known is not None and known.key_id == key.key_id:
+            self.renumber(spi, stored.limit)
+        elif key.bound == spi:
+            lost = True  # it was given to it before, in a record that no longer says with which numbers
         self.keyring.put(key.changed(bound=spi))
         numbers = self.numbers.get(spi)
         sends = isinstance(numbers, SendNumbers)
@@ -254,7 +205,7 @@ class SecurityState:
             lost=lost,
         )  # fmt: skip
 
-    def _file_key(self, planned: Association, lost: bool) -> Key | None:
+    def _file_key(self, planned: Association) -> Key | None:
         """Return the key that the file has for an association, or that came back for it; None if it carries nothing."""
         spi = planned.spi
         mine = [key for key in self.keyring if (key.bound or key.spi or key.key_id) == spi]
@@ -264,7 +215,7 @@ class SecurityState:
         if active:
             return max(active, key=age)
         waiting = [key for key in mine if key.spi and key.state is KeyState.PRE_ACTIVATION]
-        if lost and waiting and self.end is End.GROUND and planned.direction is Direction.DOWN:
+        if self._has_past and waiting and self.end is End.GROUND and planned.direction is Direction.DOWN:
             # A change of key that was cut, after which the node may send by it already. To hear it does no harm.
             return max(waiting, key=age).changed(state=KeyState.ACTIVE)
         return None
@@ -281,12 +232,26 @@ class SecurityState:
     def _usable(self) -> Iterator[Association]:
         return (association for association in self.associations.values() if self.usable(association))
 
-    def _choose_newest(self, link: int) -> None:
-        """Send over the association that the keys file has the newest key for: a change of key goes that way."""
+    def _choose(self, link: int, is_replaced: bool) -> None:
+        """Send over the association that the keys file has the newest active key for: a change of key goes that way.
+
+        What the record says stands if it is ahead of that: a newer key, or one that the file lacks and that was started
+        later. But not if an association was replaced.
+        """
         up = [each for each in self._usable() if each.link == link and each.direction is Direction.UP]
-        keys = [(key, each.spi) for each in up if (key := self.key_of(each))]
-        if keys:
-            self.chosen[link] = max(keys, key=lambda pair: age(pair[0]))[1]
+        keys = {each.spi: key for each in up if (key := self.key_of(each))}
+        if not keys:
+            return
+        active = [spi for spi, key in keys.items() if self._keys.is_active(key)]
+        newest, before = max(active or keys, key=lambda spi: age(keys[spi])), self.chosen[link]
+        if before not in keys or is_replaced:
+            is_ahead = False
+        elif keys[before] in self._keys:
+            is_ahead = age(keys[before]) > age(keys[newest])
+        else:
+            is_ahead = self.associations[before].started > self.associations[newest].started
+        if not is_ahead:
+            self.chosen[link] = newest
 
     # Changes.
 
@@ -303,11 +268,19 @@ class SecurityState:
             if self.end is End.NODE:
                 self.numbers[spi] = ReceiveNumbers(UP_BLOCK, end, limit)
             else:
-                self.numbers[spi] = SendNumbers(UP_BLOCK, end, max(limit, self._clock_number))
+                self.numbers[spi] = SendNumbers(UP_BLOCK, end, max(limit, self._clock_number, self._ahead_of(spi)))
         elif self.end is End.NODE:
             self.numbers[spi] = SendNumbers(DOWN_SEND_BLOCK, end, max(limit, self._clock_number))
         else:
             self.numbers[spi] = ReceiveNumbers(DOWN_RECEIVE_BLOCK, end, limit, DOWN_RECEIVE_BLOCK_MAX)
+
+    def _ahead_of(self, spi: int) -> int:
+        """Return the next number of the ground for an association, 0 if no clock leads there.
+
+        The node's may be as high, by "set ARSN", also with a key that the ground gives to the association only now.
+        """
+        numbers = self.numbers.get(spi)
+        return numbers.last + 1 if numbers is not None and numbers.last < NUMBER_SET_MAX else 0
 
     def distrust(self) -> None:
         """Count further numbers as used: the record may be the last but one, and what was written last is gone.
@@ -322,12 +295,8 @@ class SecurityState:
                 self.associations[spi] = replace(self.associations[spi], lost=True)
 
     def retire(self, fingerprint: bytes) -> None:
-        """Remember a key whose id gets another one, RETIRED_MAX of them. Those of the keys file are never forgotten."""
-        self.retired.append(fingerprint)
-        if len(self.retired) > RETIRED_MAX:
-            oldest = next((each for each in self.retired if each not in self._delivered), None)
-            if oldest is not None:
-                self.retired.remove(oldest)
+        """Remember a key whose id gets another one."""
+        retire(self.retired, fingerprint, self._keys.by_file)
 
     def knows(self, fingerprint: bytes) -> Key | None:
         """Return the key with this fingerprint, or None; of a replaced key what is left of it."""

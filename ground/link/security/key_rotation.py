@@ -315,9 +315,14 @@ class KeyRotation:
         try:
             yield from asking
         except _Refused as error:
-            # Destroyed already, so that it cannot be deactivated; or an association without a key.
-            further = "key state" if procedure is Procedure.KEY_DEACTIVATION else "association state"
-            if procedure is Procedure.KEY_DESTRUCTION or error.reason != further:
+            # An association without a key; a key that is destroyed already, so that it cannot be deactivated, or that
+            # is not even there: once its keys file was exchanged, an end has only a fingerprint of what was destroyed.
+            further = {
+                Procedure.STOP_SA: ("association state",),
+                Procedure.KEY_DEACTIVATION: ("key state", "key"),
+                Procedure.KEY_DESTRUCTION: ("key",),
+            }
+            if error.reason not in further[procedure]:
                 raise
 
     # Asking.
