@@ -15,11 +15,10 @@ flight/link/security/keys_text.py.
 # nobody can put another file in its place between the look and the reading. The folder need not be checked: whoever can
 # write into it can take the file away, but cannot put one there that belongs to this user.
 #
-# A file is written whole: under another name with mode 0600 from its first octet, synced, renamed, and the folder
-# synced too, since a key may be used only once it is sure to be found again after a power cut. The other name is always
-# the same one, so that what a killed writer left is overwritten by the next one. That needs the lock, which is flock(2)
-# on an empty file beside it: the kernel releases it however the process ends. The empty file stays, because taking it
-# away would let two writers hold a lock each.
+# A file is written whole (flight/linux/disk/durable_file.py), since a key may be used only once it is sure to be found
+# again after a power cut. The rough file's name is always the same one. That needs the lock, which is flock(2) on an
+# empty file beside it: the kernel releases it however the process ends. The empty file stays, because taking it away
+# would let two writers hold a lock each.
 
 from __future__ import annotations
 
@@ -43,6 +42,7 @@ from flight.link.security.keyring import (
     use_of,
 )
 from flight.link.security.keys_text import TEXT_MAX, format_keys, parse_keys
+from flight.linux.disk.durable_file import sync_folder, write_rough
 
 if TYPE_CHECKING:
     from flight.mission import Mission
@@ -194,10 +194,11 @@ def write_keys(path: Path, ring: Keyring, *, keep_as: Path | None = None, is_new
     rough = path.with_name(f".{path.name}.new")
     try:
         _refuse_other_than_file(path)
-        with suppress(FileNotFoundError):  # left by a writer that was killed just here
+        with suppress(FileNotFoundError):  # whatever it is: the folder is this user's alone
             rough.unlink()
+        octets = format_keys(ring).encode()
         try:
-            _write_rough(rough, format_keys(ring).encode())
+            write_rough(rough, lambda stream: stream.write(octets), _MODE)
             if keep_as is not None:
                 path.chmod(_MODE)  # it may have been refused for its mode, and is still full of keys
                 os.link(path, keep_as, follow_symlinks=False)
@@ -207,25 +208,12 @@ def write_keys(path: Path, ring: Keyring, *, keep_as: Path | None = None, is_new
                 rough.rename(path)
         finally:
             rough.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except FileExistsError:
         there = path if is_new else keep_as
         raise SetupError(f"{there} is there already, and is kept; name another file, or move it away") from None
     except OSError as error:
         raise SetupError(f"keys {path} cannot be written: {_reason(error)}") from None
-
-
-def _write_rough(rough: Path, octets: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    file = os.open(rough, flags, _MODE)
-    try:
-        os.fchmod(file, _MODE)  # whatever the umask took away
-        rest = memoryview(octets)
-        while rest:
-            rest = rest[os.write(file, rest) :]
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def _refuse_other_than_file(path: Path) -> None:
@@ -236,14 +224,6 @@ def _refuse_other_than_file(path: Path) -> None:
     if not stat.S_ISREG(mode):
         kind = "a symbolic link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "not a file"
         raise SetupError(f"keys {path} cannot be written: it is {kind}; name a file with --keys")
-
-
-def _sync_folder(folder: Path) -> None:
-    fileno = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fileno)
-    finally:
-        os.close(fileno)
 
 
 @contextmanager

@@ -4,8 +4,8 @@ Edge code.
 """
 
 # The record (flight/link/security/link_security.py) must be durable before a number that it covers is used, and it must
-# never go back: a number used twice under one key may give away what it protects. So it is written to another name,
-# synced, renamed over the old one, and the folder is synced. A loss of power leaves the old record or the new one.
+# never go back: a number used twice under one key may give away what it protects. So it is written whole or not at all
+# (flight/linux/disk/durable_file.py): a loss of power leaves the old record or the new one.
 #
 # It stands beside the keys file and not in the ground's folder, because it belongs to the keys: a folder is deleted to
 # begin with an empty archive, and the numbers must go on all the same. A lock keeps a second ground from counting with
@@ -24,6 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from flight.core.errors import SetupError, StorageError, reason_of
+from flight.linux.disk.durable_file import replace_file, sync_folder
 
 SUFFIX = ".numbers"
 _MAGIC = b"orbitnode numbers 1\n"
@@ -85,15 +86,8 @@ class SecurityFile:
         begun_s = time.monotonic()
         raw = _MAGIC + content + zlib.crc32(content).to_bytes(_CRC_OCTETS, "big")
         try:
-            with open(os.open(rough, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as stream:
-                stream.write(raw)
-                stream.flush()
-                os.fsync(stream.fileno())
-            rough.replace(self._path)
-            _sync_folder(self._path.parent)
+            replace_file(self._path, raw, rough)
         except OSError as error:
-            with suppress(OSError):
-                rough.unlink(missing_ok=True)
             raise StorageError(f"{self._path} cannot be written: {reason_of(error)}") from None
         self._writing_s += time.monotonic() - begun_s
 
@@ -113,7 +107,7 @@ class SecurityFile:
         try:
             os.link(self._path, kept, follow_symlinks=False)  # unlike a rename it overwrites nothing
             self._path.unlink()
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
         except FileNotFoundError:
             return False
         except FileExistsError:
@@ -126,11 +120,3 @@ class SecurityFile:
         """Let another ground use the keys."""
         with suppress(OSError):
             os.close(self._lock)
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

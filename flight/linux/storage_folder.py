@@ -22,6 +22,7 @@ from pathlib import Path
 
 from flight.core.errors import StorageError
 from flight.core.storage import INPUT_OUTPUT_ERROR, NO_SPACE, READ_ONLY, is_name
+from flight.linux.disk.durable_file import sync_folder
 from flight.linux.open_files import File
 
 LOCK_NAME = "LOCK"  # upper case and "~": outside the names that may be stored
@@ -93,7 +94,7 @@ class StorageFolder:
         try:
             if not os.path.isdir(self.directory):
                 os.makedirs(self.directory, exist_ok=True)
-                _sync_folder(os.path.dirname(self.directory))
+                sync_folder(os.path.dirname(self.directory))
             return os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             occupied = isinstance(error, NotADirectoryError | FileExistsError)
@@ -188,14 +189,6 @@ def _remove(path: str) -> bool:
             raise
         return False
     return True
-
-
-def _sync_folder(path: str) -> None:
-    fileno = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fileno)
-    finally:
-        os.close(fileno)
 
 
 # What open(2) says of a LOCK that is a folder, a link, a socket, or what _open_lock finds not to be a file.

