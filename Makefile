@@ -24,7 +24,7 @@ SPHINX := $(BIN)/python -m sphinx -q -W --keep-going -j auto -c docs -d build/do
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-busy coverage mutants damage power-cut loop soak link-soak check lint types sanitize fuzz check-aarch64 yamcs curves layout figures bench docs docs-links wheel clean
+.PHONY: help setup run test test-busy coverage mutants damage power-cut loop soak link-soak file-soak check lint types sanitize fuzz check-aarch64 yamcs curves layout figures bench docs docs-links wheel clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,7 @@ damage: setup $(VENV)/.dev ## recordings with one damaged octet, 1,000 cases per
 power-cut: setup $(VENV)/.dev ## ten minutes of commanding, with the power cut at every storage operation; ARGS="--at 700"
 	@$(BIN)/python -m tests.sim.power_cut --jobs $(JOBS) $(ARGS)
 	@$(BIN)/python -m tests.sim.security_cuts
+	@$(BIN)/python -m tests.sim.file_cuts
 
 loop: $(VENV)/.dev ## the scheduler on this machine's own clock for a minute; ARGS="--seconds 600 --seed 2"
 	@$(BIN)/python -m tests.soak.loop $(ARGS)
@@ -61,6 +62,9 @@ soak: setup $(VENV)/.dev ## a node in real time for an hour on a busy machine: i
 
 link-soak: setup ## both ends of a link over a bad channel for 24 h of virtual time; ARGS="--seed 2 --reboots 50 --forge 1"
 	@$(BIN)/orbitnode sim link --hours 24 --ber 1e-4 --drop 0.05 $(ARGS)
+
+file-soak: $(VENV)/.dev ## 200 files both ways over 24 h of short contacts, losses and reboots; ARGS="--seed 2 --lost 0.2"
+	@$(BIN)/python -m tests.soak.files $(ARGS)
 
 check: lint types sanitize layout ## ruff, mypy, kernels under ASan and UBSan, and who may import whom
 
@@ -98,7 +102,7 @@ layout: $(VENV)/.dev ## who may import whom, lengths, and that only edge files r
 figures: $(VENV)/.dev ## how full the rooms are, imports that go up or round, lengths, what an addition costs
 	@$(BIN)/python -m tests.figures
 
-bench: setup $(VENV)/.dev ## our figures beside those of others, 9 min; ARGS="--brief", ARGS="--json crc16"
+bench: setup $(VENV)/.dev ## our figures beside those of others, 15 min; ARGS="--brief", ARGS="--json crc16"
 	@$(BIN)/orbitnode bench $(ARGS)
 
 docs: $(VENV)/.docs ## write the generated pages of docs/, then the site in out/docs; a warning is an error

@@ -19,10 +19,11 @@ APID. Its rows of the vault bear its name, and so do its files if there is more 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Collection, Coroutine, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
@@ -34,6 +35,7 @@ from flight.contract.failures import Failure
 from flight.contract.fields import Value, misfit
 from flight.core.config import suggestion
 from flight.core.errors import MisuseError, OrbitnodeError, SetupError
+from flight.core.future import Future
 from flight.core.scheduler import Scheduler
 from flight.core.task import Body, Task
 from flight.roster import Parts
@@ -41,11 +43,14 @@ from flight.services.automation.event_action import EventActions
 from flight.services.board.power import Power
 from flight.services.commanding.commands import Commands
 from flight.services.files.outbox import Outbox
+from flight.services.files.outbox_label import PRIORITY_MAX
 from flight.services.reporting.event_gate import EventGate
 from flight.services.reporting.events import Events
 from flight.services.reporting.housekeeping import Housekeeping
 from flight.services.reporting.telemetry import Telemetry
 from flight.services.time.clock import Clock
+from flight.store.files.file_names import NAME_MAX, checked_name
+from flight.store.files.refusal import FileRefused
 from flight.store.vault_view import VaultView
 from flight.swarm.protocol import Swarm
 from hal import registry
@@ -53,7 +58,6 @@ from hal.base import HalError, Imager
 from hal.kinds import IMAGER
 
 T = TypeVar("T")
-_FILE_NAME_MAX = 255  # octets: a file name of CFDP is an LV field (727.0-B-5, 5.1.9)
 
 
 def hosts(parts: Parts, swarm: Swarm, state: Callable[[], NodeState | None]) -> Iterator[AppHost]:
@@ -319,11 +323,6 @@ class _Reports:
         self._telemetry.send(self._apid, report.service, report.subtype, layout.encode(values))
 
 
-def _octets(text: object) -> int:
-    """Return the octets of a text, 0 for anything else."""
-    return len(text.encode(errors="replace")) if isinstance(text, str) else 0
-
-
 def _undeclared(name: object, declared: Collection[str]) -> str:
     """Say that the app has not declared `name`, and what it may have meant."""
     known = f", {suggestion(str(name), declared)}" if declared else "; it has declared none"
@@ -348,11 +347,26 @@ class _Files:
         """File octets for which there is still room, for all apps together."""
         return self.outbox.room_octets
 
-    def put(self, name: str, octets: bytes) -> bool:
-        """Queue a file; return False if the outbox is full. Raises MisuseError for a wrong name or content."""
-        if not 1 <= _octets(name) <= _FILE_NAME_MAX - len(self.prefix):
-            most = _FILE_NAME_MAX - len(self.prefix)
-            raise MisuseError(f"app {self.app}: puts file {name!a}, its name should be a text of 1 .. {most} octets")
+    def put(
+        self, name: str, octets: bytes, *, priority: int = 1, value: float = 1.0, arrive: bool | None = None
+    ) -> Future[bool]:
+        """Store a file for the ground (flight.contract.app.FileOutbox.put). Raises MisuseError for wrong arguments."""
+        puts = f"app {self.app}: puts file {name!a}"
+        if not isinstance(name, str):
+            raise MisuseError(f"{puts}, its name should be a text")
+        if len(name) > NAME_MAX - len(self.prefix):
+            raise MisuseError(f"{puts}, its name should have at most {NAME_MAX - len(self.prefix)} characters")
+        try:
+            checked_name(name)
+        except FileRefused as refused:
+            raise MisuseError(f"{puts}: {refused.text}") from None
         if not isinstance(octets, bytes):
-            raise MisuseError(f"app {self.app}: puts file {name!a} as {type(octets).__name__}, should be bytes")
-        return self.outbox.put(self.prefix + name, octets)
+            raise MisuseError(f"{puts} as {type(octets).__name__}, should be bytes")
+        given: tuple[Any, Any, Any] = (priority, value, arrive)  # an app's: its annotations are not to be relied on
+        if not isinstance(given[0], int) or not 0 <= priority <= PRIORITY_MAX:
+            raise MisuseError(f"{puts} with priority {priority!a}, should be 0 .. {PRIORITY_MAX}")
+        if not isinstance(given[1], int | float) or not 0 <= value < math.inf:
+            raise MisuseError(f"{puts} with value {value!a}, should be a number of 0 or more")
+        if not isinstance(given[2], bool | None):
+            raise MisuseError(f"{puts} with arrive {arrive!a}, should be True, False or None")
+        return self.outbox.put(self.prefix + name, octets, priority=priority, value=float(value), arrive=arrive)

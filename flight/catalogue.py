@@ -9,19 +9,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import flight
 from flight.apps import MissionApp, app_owner
 from flight.contract.collect import Owned, collect, joined
 from flight.contract.dictionary import Dictionary
 from flight.core.config import Fault
+from flight.link.cfdp.transactions.entity_config import EntityConfig
 from flight.roster import ROSTER, MissionView
 from flight.services.automation.mission_sequences import sequence_faults
 from flight.services.automation.sequence_declarations import SequenceConfig
 from flight.services.board.power import PowerConfig
 from flight.services.commanding.admission import mode_faults
 from flight.services.commanding.commands import CommandsConfig
-from flight.services.files.outbox import CHECKSUM_TYPES, OutboxConfig
+from flight.services.files.cfdp_section import CHECKSUM_TYPES, CfdpConfig
 from flight.services.health import storage_status
 from flight.services.reporting import events, housekeeping
 from flight.services.reporting.housekeeping import HousekeepingConfig, period_faults
@@ -30,6 +32,7 @@ from flight.store.quota import StorageConfig, share_faults
 
 OWN_APIDS = ("time", "node", "files")  # names in the dictionary, which has those of apps as well
 _NODE = "the node"
+PDU_OCTETS = 1024  # until the ground knows what its way up carries
 
 
 def dictionary_of(mission: MissionView, *, faulty: bool = False) -> Dictionary:
@@ -79,7 +82,7 @@ def dictionary_faults(mission: MissionView, dictionary: Dictionary) -> list[Faul
     modes = [mode.name for mode in mission.section(PowerConfig).mode]
     declared = {command.name: command for command in dictionary.commands}
     return [
-        *share_faults(storage_status.shares(0), mission.section(StorageConfig)),
+        *share_faults(storage_status.shares(0, 0), mission.section(StorageConfig)),
         *mode_faults(mission.section(CommandsConfig).refused_in, declared, modes),
         *period_faults(mission.section(HousekeepingConfig), {structure.name for structure in dictionary.structures}),
         *sequence_faults(dictionary, mission.tables(SequenceConfig)),
@@ -88,10 +91,16 @@ def dictionary_faults(mission: MissionView, dictionary: Dictionary) -> list[Faul
 
 def file_entities(mission: MissionView) -> tuple[int, int]:
     """Return the CFDP entities of node and ground."""
-    config = mission.section(OutboxConfig)
+    config = mission.section(CfdpConfig)
     return config.entity, config.ground_entity
+
+
+def ground_entity(mission: MissionView) -> EntityConfig:
+    """Return the CFDP entity of the ground: it has the timers and limits of the node's."""
+    config = mission.section(CfdpConfig)
+    return replace(config.entity_config(PDU_OCTETS), entity=config.ground_entity)
 
 
 def file_checksum(mission: MissionView) -> int:
     """Return the CFDP checksum type of the files that the node sends."""
-    return CHECKSUM_TYPES[mission.section(OutboxConfig).checksum]
+    return CHECKSUM_TYPES[mission.section(CfdpConfig).checksum]

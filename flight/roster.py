@@ -34,10 +34,12 @@ from flight.core.config import Section
 from flight.core.executive_section import ExecutiveConfig
 from flight.core.platform import Platform
 from flight.core.scheduler import Scheduler
-from flight.link.cfdp.class1_pdu import segment_octets
+from flight.link.cfdp.numbers import TransactionNumbers
+from flight.link.cfdp.transactions.entity import Entity
 from flight.link.kinds import open_stack
 from flight.link.link import Role
 from flight.link.security.keyring import Keyring
+from flight.link.space_packet import HEADER_OCTETS as PACKET_HEADER_OCTETS
 from flight.services.automation import event_action, schedule_declarations, sequence_declarations
 from flight.services.automation.event_action import EventActionConfig, EventActions
 from flight.services.automation.held_commands import HolderParts
@@ -55,8 +57,19 @@ from flight.services.commanding.commands import Commands, CommandsConfig
 from flight.services.commanding.ping import Ping
 from flight.services.commanding.refusals import Refusals
 from flight.services.commanding.verification import Verification
-from flight.services.files import outbox, uploads
+from flight.services.files import declarations as file_declarations
+from flight.services.files import file_commands, transfer_commands
+from flight.services.files.cfdp_section import CfdpConfig
+from flight.services.files.completion import Completion, CompletionParts
+from flight.services.files.compression import Compressor
+from flight.services.files.file_commands import FileCommands
+from flight.services.files.node_filestore import NodeFilestore
 from flight.services.files.outbox import Outbox, OutboxConfig
+from flight.services.files.outbox_label import is_spent
+from flight.services.files.peer_requests import PeerRequests
+from flight.services.files.transfer_commands import TransferCommands
+from flight.services.files.transfer_records import TransferRecords
+from flight.services.files.transfers import FileTransfers
 from flight.services.files.uploads import Uploads, UploadsConfig
 from flight.services.health import executive, log_watch, status, storage_status
 from flight.services.health.executive import Executive
@@ -80,6 +93,9 @@ from flight.services.settings.parameters import Parameters
 from flight.services.time import clock, leap_seconds
 from flight.services.time.clock import Clock, TimeConfig, TimeService
 from flight.services.time.leap_seconds import LeapSecondTable, stored_table
+from flight.store.files.file_entry import FileEntry
+from flight.store.files.file_store import FileStore
+from flight.store.files.files_config import FilesConfig
 from flight.store.generations import Generations, Presence
 from flight.store.quota import SharedStorage, StorageConfig
 from flight.store.vault import Vault
@@ -138,8 +154,9 @@ class Parts:
         self.log = log
         self.log_loss = log_loss
         # A quarter more than the capacity of the stores: marks, and segments left alone because they are damaged or
-        # foreign, count against the quota too.
-        shares = storage_status.shares(mission.section(RecorderConfig).capacity_octets * 5 // 4)
+        # foreign, count against the quota too. Of files, what gave way counts until it is deleted.
+        recorder_octets = mission.section(RecorderConfig).capacity_octets * 5 // 4
+        shares = storage_status.shares(recorder_octets, mission.section(FilesConfig).quota_octets * 5 // 4)
         self.storage = SharedStorage(platform.storage, shares, mission.section(StorageConfig))
         self.vault = Vault(self.storage.user(storage_status.VAULT), epoch=platform.random.getrandbits(64))
         self._objects: dict[type[Any], object] = {}
@@ -318,14 +335,75 @@ def _build_housekeeping(parts: Parts) -> Iterable[object]:
 
 
 def _build_files(parts: Parts) -> Iterable[object]:
-    mission, boot, sink = parts.mission, parts.of(BootRecord), parts.of(Events)
-    apid, config = mission.node.file_apid, mission.section(OutboxConfig)
+    user = parts.storage.user(storage_status.FILES)
+    outboxes: list[Outbox] = []  # the one outbox, once it is built
+    readers: list[Callable[[FileEntry], bool]] = []  # whether somebody needs the file as it is
+
+    def evicted(entry: FileEntry, reason: str) -> None:
+        if outboxes:
+            outboxes[0].on_evicted(entry, reason)
+        else:  # as the transfers of the boot before are taken up again
+            parts.of(Events).emit("file_evicted", entry.path, entry.octets, reason)
+
+    store = FileStore(
+        parts.mission.section(FilesConfig),
+        user,
+        parts.vault,
+        tai_ns=parts.of(Clock).tai_ns,
+        on_evicted=evicted,
+        evictable=lambda entry: not any(reads(entry) for reads in readers),
+        spent=is_spent,
+    )
+    user.on_pressure(store.give_up)
+    filestore, compressor = NodeFilestore(store), Compressor(store)
+    readers += (filestore.is_source, compressor.reads)
+    transfers = _file_transfers(parts, filestore)
+    cfdp, sink = parts.mission.section(CfdpConfig), parts.of(Events)
+    uploads = Uploads(parts.mission.section(UploadsConfig), store, transfers.entity, sink)
+    outbox = Outbox(
+        parts.mission.section(OutboxConfig), cfdp.ground_entity, transfers, store, parts.vault, sink
+    )  # fmt: skip
+    outboxes.append(outbox)
+    requests = PeerRequests(transfers, cfdp.ground_entity, sink)
+    completion = Completion(CompletionParts(transfers, store, uploads, requests, sink, on_deleted=outbox.forget))
+    return store, transfers, completion, uploads, outbox, compressor
+
+
+def _build_file_commands(parts: Parts) -> Iterable[object]:
+    outbox, transfers, telemetry = parts.of(Outbox), parts.of(FileTransfers), parts.of(Telemetry)
+
+    def deleted(entry: FileEntry) -> None:
+        outbox.forget(entry.number)
+        outbox.sweep()
+
+    return (
+        FileCommands(
+            parts.apid,
+            parts.of(FileStore),
+            parts.of(Compressor),
+            telemetry,
+            send=outbox.send,
+            is_used=transfers.is_used,
+            on_deleted=deleted,
+        ),
+        TransferCommands(parts.apid, transfers, transfers.entity.transactions, telemetry),
+    )
+
+
+def _file_transfers(parts: Parts, filestore: NodeFilestore) -> FileTransfers:
+    mission, boot, cfdp = parts.mission, parts.of(BootRecord), parts.mission.section(CfdpConfig)
     # A part of a file with its headers fills one frame, of the link with the least room if several carry products.
     room = min((link.config.data_octets for link in mission.links if Role.PRODUCTS in link.config.channels), default=0)
-    octets = segment_octets(room or min(link.config.data_octets for link in mission.links))
-    return (
-        Uploads(mission.section(UploadsConfig), apid, config.entity, sink, parts.platform.now_ns),
-        Outbox(config, apid, octets, boot.count, sink, boot.epoch),
+    room = room or min(link.config.data_octets for link in mission.links)
+    numbers = TransactionNumbers(boot.count, boot.epoch)
+    return FileTransfers(
+        mission.node.file_apid,
+        Entity(cfdp.entity_config(room - PACKET_HEADER_OCTETS), filestore, numbers),
+        filestore,
+        TransferRecords(parts.storage.user(storage_status.TRANSFERS), storage_status.TRANSFERS),
+        record_s=cfdp.record_s,
+        events=parts.of(Events),
+        now_ns=parts.platform.now_ns,
     )
 
 
@@ -364,10 +442,15 @@ def _build_thermal(parts: Parts) -> Iterable[object]:
 def _build_links(parts: Parts) -> Iterable[object]:
     def route(raw: bytes) -> None:
         """Hand on a packet from the uplink: a part of a file, or else a telecommand."""
-        if not parts.of(Uploads).on_packet(raw):
+        if not transfers.on_packet(raw):
             parts.of(Commands).on_packet(raw)
 
-    links, protection = RadioLinks(), parts.of(Security)
+    def contact() -> None:
+        parts.of(Power).switch_transmitter(links.in_contact)
+        transfers.set_contact(links.carries_products_now)
+
+    links, protection, transfers = RadioLinks(), parts.of(Security), parts.of(FileTransfers)
+    transfers.on_ready = links.wake
     for index, section in enumerate(parts.mission.links):
         links.add(
             RadioLink(
@@ -375,9 +458,9 @@ def _build_links(parts: Parts) -> Iterable[object]:
                 registry.open_device(RADIO, section.driver, parts.platform, rate_bps=section.rate_bps),
                 open_stack(section.config, protection.link_security, index),
                 playback=parts.of(Recorder),
-                products=parts.of(Outbox),
+                products=transfers,
                 on_command=route,
-                on_contact=lambda: parts.of(Power).switch_transmitter(links.in_contact),
+                on_contact=contact,
                 on_frame=parts.of(TimeService).on_frame,
                 on_store=protection.store,
                 idle_s=section.idle_s,
@@ -509,9 +592,20 @@ ROSTER: tuple[ServiceRow, ...] = (
     ),
     ServiceRow(
         _build_files,
-        gives=(Uploads, Outbox),
-        declare=_own(outbox.declare, uploads.declare),
-        sections=(Section("outbox", OutboxConfig), Section("uploads", UploadsConfig)),
+        gives=(FileStore, FileTransfers, Completion, Uploads, Outbox, Compressor),
+        declare=_own(file_declarations.declare),
+        sections=(
+            Section("cfdp", CfdpConfig),
+            Section("files", FilesConfig),
+            Section("outbox", OutboxConfig),
+            Section("uploads", UploadsConfig),
+        ),
+        vault_rows=("file",),
+    ),
+    ServiceRow(
+        _build_file_commands,
+        gives=(FileCommands, TransferCommands),
+        declare=_own(file_commands.declare, transfer_commands.declare),
     ),
     ServiceRow(
         _build_schedule,

@@ -29,7 +29,7 @@ class Change(Enum):
     ALARM = auto()  # Alarm
     PRODUCT = auto()  # ProductRow
     CONTACT = auto()  # bool, of the station's own link
-    UPLOAD = auto()  # Upload, at each part that arrived and at its end
+    TRANSFER = auto()  # str: a transaction of a file of which something became, SOURCE.NUMBER
     NOTE = auto()  # str: something of link or archive that the operator should know
 
 

@@ -26,5 +26,8 @@ class GroundConfig:
     path_delay_s: float = key(
         0.0, minimum=0.0, maximum=3600.0, text="how long a frame travels from the node, for the correlation"
     )
+    products_octets_max: int = key(
+        10**12, minimum=10**6, maximum=10**18, text="octets of files that one ground process takes at most"
+    )
     leap_seconds: str = key("", text="leap-seconds.list of IERS; empty for this machine's, or the one built in")
     clients: int = key(32, minimum=1, maximum=1024, text="connections of cmd, tm, events and others at a time")

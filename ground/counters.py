@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 
 from ground.link.ground_link import GroundLink
 
@@ -60,7 +60,8 @@ def by_name(parts: Mapping[str, object]) -> dict[str, int]:
     # A counter that is a mapping, such as frames by reason of their rejection, has a key per entry.
     out: dict[str, int] = {}
     for part, counters in parts.items():
-        for name, value in asdict(counters).items():  # type: ignore[call-overload]
+        for counter in fields(counters):  # type: ignore[arg-type]
+            name, value = counter.name, getattr(counters, counter.name)
             if isinstance(value, dict):
                 out |= {f"{part}.{name}.{key}": number for key, number in value.items()}
             else:

@@ -9,15 +9,18 @@ Contact:  none --a good frame--> contact (the AD service comes up)  --`silence_s
 
 # The station owns no rule of its own about frames, commands or telemetry. It joins the parts that do: a session per
 # link (ground/link), the desk that knows what became of each command, the intake that decodes and stores what came, and
-# the uploads. An input goes to one part; the actions and changes that come back are handed to the others, in their
-# order, until nothing is left. What is to be sent is collected on the way and returned, because only the caller has a
-# transmitter.
+# the desk of files. An input goes to one part; the actions and changes that come back are handed to the others, in
+# their order, until nothing is left. What is to be sent is collected on the way and returned, because only the caller
+# has a transmitter.
 #
 # `now_ns` is the caller's timeline, `tai_ns` the same instant in TAI, which is what the archive has. Nothing here reads
 # a clock: a method is called with the time, and `next_time_ns` says when `on_time` has something to do.
 #
 # A command must not go up after its owner was told that it failed. So a command that timed out is dropped from the
-# session before its record ends, and the parts of a file that failed are dropped with it.
+# session before its record ends.
+#
+# Time runs for transfers of files only while their PDUs can go up, or while the node is heard if there is no way up at
+# all: what cannot be answered must not be given up for want of an answer.
 #
 # An alert that leaves the AD service idle is tried again after `_RETRY_NS`, for as long as the node is heard: the
 # operator's commands wait in the session, and no human need watch a pass.
@@ -25,6 +28,7 @@ Contact:  none --a good frame--> contact (the AD service comes up)  --`silence_s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import OrbitnodeError
@@ -32,10 +36,14 @@ from flight.core.nanoseconds import NS, ns
 from flight.core.utc.leap_seconds import BUILT_IN, LeapSeconds
 from flight.link.actions import PacketReceived, StoreSecurity
 from flight.link.cfdp.numbers import TransactionNumbers
+from flight.link.cfdp.transactions.entity_config import EntityConfig
 from flight.link.link import Role
 from ground.changes import Change, Listener, Listeners
 from ground.commands.desk import CommandDesk
 from ground.counters import PortCounters, StationCounters, by_name, link_parts
+from ground.files.file_desk import FileDesk
+from ground.files.pdu_feed import PduFeed, PduTag
+from ground.files.transfer_folder import TransferFolder
 from ground.link.actions import (
     Acknowledged,
     Action,
@@ -53,13 +61,11 @@ from ground.link.ground_link import GroundLink, Service
 from ground.link.onboard_clock import ClockReading, OnboardClock, read_clock
 from ground.link.reception import Reception
 from ground.link.security.stored_security import StoredSecurity
-from ground.link.uploads import RECEIVED, PduTag, Upload, Uploads
 from ground.operator import CommandRecord
 from ground.products.product_store import ProductStore
 from ground.telemetry.archive_writer import ArchiveWriter
 from ground.telemetry.intake import TelemetryIntake
 from ground.telemetry.node_archive import NodeArchive
-from ground.upload_sender import UploadSender
 
 _RETRY_NS = 10 * NS  # longer than an exchange takes, short beside a pass
 
@@ -70,14 +76,16 @@ class GroundStation:
     session: the station's own link. further_links: by name, those that it only listens to.
     path_delay_ns: how long a frame received at `now_ns` was under way, from its first bit leaving the node.
     security: the keys and numbers of protected links, and where the numbers are kept.
+    products, transfers: folders of the files that came, and of those under way; without both no file comes or goes.
+    cfdp: the ground's CFDP entity; `node_entity` is the one at the other end.
     epoch: EPOCH_BITS random bits of this ground process, for what must not be taken for another's: the numbers of files
         that go up (beside a mark in the archive), and the first sequence counts that the archive does not know.
     """
 
     def __init__(  # noqa: PLR0913 - settings, each by name
         self, dictionary: Dictionary, session: GroundLink, *, epoch_tai_ns: int, archive: NodeArchive | None = None,
-        products: ProductStore | None = None, command_timeout_s: float = 30.0, silence_s: float = 5.0,
-        counters_period_s: float = 10.0, entity: int = 1, node_entity: int = 2,
+        products: ProductStore | None = None, transfers: TransferFolder | None = None, cfdp: EntityConfig | None = None,
+        node_entity: int = 2, command_timeout_s: float = 30.0, silence_s: float = 5.0, counters_period_s: float = 10.0,
         path_delay_ns: Callable[[int], int] = lambda _: 0, epoch: int = 0,
         further_links: Mapping[str, GroundLink] | None = None, security: StoredSecurity | None = None,
         leap_seconds: LeapSeconds = BUILT_IN,
@@ -100,17 +108,18 @@ class GroundStation:
             leap_seconds=leap_seconds,
         )  # fmt: skip
         self.tracker = self._desk.tracker
-        self.uploads = Uploads(
-            dictionary.apids.get("files", 0), entity, node_entity,
-            TransactionNumbers(archive.next_start() if archive else 0, epoch), session.room_octets,
-            # A dictionary without this event, or without the number in it, cannot confirm a file.
-            confirms=any(e.name == RECEIVED and "number" in (f.name for f in e.fields) for e in dictionary.events),
-        )  # fmt: skip
-        self._sender = UploadSender(self.uploads, session, self._listeners)
         self._epoch_tai_ns = epoch_tai_ns
+        self.files: FileDesk | None = None
+        if products is not None and transfers is not None:
+            numbers = TransactionNumbers(archive.next_start() if archive else 0, epoch)
+            self.files = FileDesk(
+                cfdp or EntityConfig(), node_entity, numbers, session=session, folder=transfers, products=products,
+                tai_ns=self.tai_ns, announce=partial(self._listeners.announce, Change.TRANSFER),
+            )  # fmt: skip
+            self._feed = PduFeed(dictionary.apids.get("files", 0), session, self.files)
         self._intake = TelemetryIntake(
-            dictionary, self._writer, self._listeners, self.station_counters, desk=self._desk, uploads=self.uploads,
-            products=products, clock=self._clock, tai_ns=self.tai_ns,
+            dictionary, self._writer, self._listeners, self.station_counters, desk=self._desk, files=self.files,
+            clock=self._clock, tai_ns=self.tai_ns,
         )  # fmt: skip
         self.products = products
         self._ports: dict[str, PortCounters] = {}
@@ -162,7 +171,7 @@ class GroundStation:
         self._waited_ns = waited_ns
         reception = self._further[link] if link else self._own
         cltus = self._perform(reception.link.on_downlink(octets, now_ns), now_ns, reception)
-        return cltus + self._perform(self._sender.feed(now_ns), now_ns)
+        return cltus + self.feed_files(now_ns)
 
     def on_time(self, now_ns: int) -> list[bytes]:
         """Let timers run out that are due; call it at `next_time_ns`, or often. Returns CLTUs to send."""
@@ -176,7 +185,6 @@ class GroundStation:
             cltus += self._perform(self.session.drop(record.number, f"never sent: {self._why_unsent(now_ns)}"), now_ns)
         self.tracker.follow_clock(now_ns, self.onboard_clock(now_ns).onboard_ns)
         self._desk.changed_all(self.tracker.on_time(now_ns))
-        cltus += self._perform(self._sender.on_time(now_ns), now_ns)
         self._intake.on_time(now_ns)
         if self._retry_at_ns is not None and now_ns >= self._retry_at_ns:
             self._retry_at_ns = None
@@ -185,7 +193,7 @@ class GroundStation:
         if self._next_counters_ns is None or now_ns >= self._next_counters_ns:
             self._next_counters_ns = now_ns + self._period_ns
             self._write_counters(now_ns)
-        return cltus
+        return cltus + self.feed_files(now_ns)
 
     def _why_unsent(self, now_ns: int) -> str:
         """Return which stage a command did not reach: contact, a number of its own, a link that is up, its turn."""
@@ -203,9 +211,9 @@ class GroundStation:
     def next_time_ns(self) -> int | None:
         """The earliest moment at which `on_time` has something to do."""
         times = [self.session.next_time_ns, self.tracker.next_time_ns, self._next_counters_ns, self._retry_at_ns]
-        times += [self.uploads.next_time_ns, 0 if self._intake.late.is_due else None]
-        if self.products is not None:
-            times.append(self.products.next_time_ns)
+        times += [0 if self._intake.late.is_due else None]
+        if self.files is not None:
+            times.append(self.files.next_time_ns)
         times += [reception.next_time_ns for reception in (self._own, *self._further.values())]
         return min((t for t in times if t is not None), default=None)
 
@@ -216,11 +224,14 @@ class GroundStation:
             return []
         reception.in_contact = False
         self._tell_contact(reception)
-        return self._perform(reception.link.reset(now_ns), now_ns, reception)
+        return self._perform(reception.link.reset(now_ns), now_ns, reception) + self.feed_files(now_ns)
 
-    def close(self, now_ns: int) -> None:
-        """End open transfers, write the last counters and commit. The archive's file stays open: it is its owner's."""
-        self._intake.close(now_ns)
+    def close(self, now_ns: int, *, is_last: bool = False) -> None:
+        """Store the open transfers, write the last counters and commit. The archive stays open: it is its owner's.
+
+        is_last: no ground goes on with the transfers, so that what came of them is put among the products.
+        """
+        self._intake.close(now_ns, is_last=is_last)
         self._write_counters(now_ns)
         self.commit()
 
@@ -261,15 +272,14 @@ class GroundStation:
         )
         return record, scheduled, self._perform(self.session.send(packet, now_ns, record.number), now_ns)
 
-    def upload(self, name: str, octets: bytes, now_ns: int, timeout_s: float) -> tuple[Upload, list[bytes]]:
-        """Send a file up as `name`; return its state, which goes on changing, and CLTUs to send. Raises OrbitnodeError.
+    # Files
 
-        Its parts take at most half of the session's queue. It fails if none of them arrives for `timeout_s`, and stays
-        unconfirmed if the node says nothing of it for as long after the last one.
-        """
-        self._check_way_up()
-        upload = self.uploads.begin(name, octets, now_ns, timeout_s)
-        return upload, self._perform(self._sender.feed(now_ns), now_ns)
+    def feed_files(self, now_ns: int) -> list[bytes]:
+        """Give the session what PDUs it has room for; call it after the desk was given work. Returns CLTUs to send."""
+        if self.files is None:
+            return []
+        self._intake.keep_files(self._feed.tell_contact(self.in_contact, now_ns))
+        return self._perform(self._feed.feed(now_ns), now_ns)
 
     def lead(self, action: str, value: float | None, now_ns: int) -> list[bytes]:
         """Do what an operator asks of the command link (ground.link.cop1.by_hand); return CLTUs to send.
@@ -300,8 +310,8 @@ class GroundStation:
                 case PacketReceived(vcid, packet):
                     live = origin.link.role_of(vcid) is Role.REALTIME
                     self._intake.on_packet(vcid, packet, now_ns, live=live, correlated=origin is self._own)
-                case Acknowledged(PduTag()) | Rejected(PduTag()) | Lost(PduTag()):
-                    cltus += self._perform(self._sender.on_pdu_end(action, now_ns), now_ns)
+                case Acknowledged(PduTag() as tag) | Rejected(PduTag() as tag, _) | Lost(PduTag() as tag, _):
+                    self._feed.on_end(tag)
                 case Acknowledged() | Rejected() | Lost():
                     self._desk.on_link(action, now_ns)
                 case StoreSecurity():
@@ -373,18 +383,14 @@ class GroundStation:
 
     def counters(self) -> dict[str, int]:
         """Return every counter of the ground: link.frames, links.NAME.link.frames of a further link, and so on."""
-        uploads, late, links = self.uploads, self._intake.late, {"": self.session}
+        links = {"": self.session}
         links |= {f"links.{reception.name}.": reception.link for reception in self._further.values()}
-        numbers = {
-            "uploads.sent": uploads.sent, "uploads.failed": uploads.failed, "uploads.completed": uploads.completed,
-            "packets.waiting_undecoded": late.waiting, "packets.decoded_late": late.decoded,
-        }  # fmt: skip
         parts: dict[str, object] = {
             "packets": self.decoder.counters, "commands": self.tracker.counters, "station": self.station_counters,
             "correlation": self.correlator.counters, **link_parts(links), **self._ports,
         }  # fmt: skip
-        if self.products is not None:
-            parts |= {"products": self.products.counters, "cfdp": self.products.receiver.counters}
+        if self.files is not None:
+            parts |= self.files.parts
         if self.security is not None:
             parts["security"] = self.security.security.counters
-        return numbers | by_name(parts)
+        return self._intake.late.counts() | by_name(parts)

@@ -13,6 +13,9 @@ while a job ran, the job is not to blame: it goes back into the queue, whatever 
 #   4. The wait has a limit of hang_s, or three times the tabled duration if that is longer. Then the process is killed
 #      and the attempt has failed as `hung`.
 #   5. `_settle` decides: a product, another attempt, or the end.
+#   6. A product is put into the outbox with the job's priority. The job ends when its product is durable there, and not
+#      before: so of a job asked for by command either the request or the product survives a loss of power. If the power
+#      goes between the two, both do, and the tile is made twice.
 # Whatever ends the task's body, a bug of ours included, the job goes back into the queue (`finally`): a job must not be
 # lost because a task was restarted.
 #
@@ -34,6 +37,7 @@ from payloads.job_book import JobBook
 from payloads.jobs import Job, Reason, State
 from payloads.pools import AppPools
 from payloads.product.answers import Mask
+from payloads.product.parts import mask_part
 from payloads.selection import Selection
 from payloads.worker.guards import Guard
 from payloads.worker.pool import Answered, Reply, WorkerFailure
@@ -124,9 +128,9 @@ class Attempts:
         self._energy.accrue()
         self.look_at_guards()
         self._context.set_load(self._jobs.busy > 1)  # this job still counts as running
-        self._settle(worker, job, reply, self._energy.attempt_j(worker, job))
+        await self._settle(worker, job, reply, self._energy.attempt_j(worker, job))
 
-    def _settle(self, worker: int, job: Job, reply: Reply, energy_j: float) -> None:
+    async def _settle(self, worker: int, job: Job, reply: Reply, energy_j: float) -> None:
         """Decide what becomes of the job: a product, another attempt, or the end."""
         state = self._context.state()
         if state is not None and not state.payload_on:
@@ -135,8 +139,7 @@ class Attempts:
             self._counters.energy_lost_j += energy_j
             self._jobs.put_back(worker, job)
         elif isinstance(reply, Answered):
-            self._jobs.running[worker] = None
-            self._deliver(job, reply, energy_j)
+            await self._deliver(worker, job, reply, energy_j)
         else:
             self._counters.energy_lost_j += energy_j
             self._report_failure(job, reply)
@@ -156,14 +159,16 @@ class Attempts:
         self._context.events.emit("worker_failed", job.number, which, job.attempts, failure.detail, *app)
         self._jobs.note(f"job {job.number} worker {failure.reason}")
 
-    def _deliver(self, job: Job, reply: Answered, energy_j: float) -> None:
+    async def _deliver(self, worker: int, job: Job, reply: Answered, energy_j: float) -> None:
         """Put the product into the outbox and end the job. A full outbox drops it: admission had reserved its room."""
         assert job.image is not None, job.number
         tile = job.image.number
         answer = self._pools[job.app].answer
         suffix = "obsp" if isinstance(answer, Mask) else "obrp"
         name = f"{job.app}-{tile:08d}-{job.number:08d}.{suffix}"
-        if not self._context.outbox.put(name, reply.product):
+        durable = await self._put(job, name, reply.product)
+        self._jobs.running[worker] = None
+        if not durable:
             self._counters.energy_lost_j += energy_j
             self._jobs.drop(job, Reason.DOWNLINK)
             return
@@ -184,3 +189,13 @@ class Attempts:
             job.energy_j, job.attempts, self._platform.now_ns(),
         )  # fmt: skip
         self._on_product(info, reply.answer)
+
+    def _put(self, job: Job, name: str, product: bytes) -> Future[bool]:
+        """Put the product into the outbox, and before it its mask if it is too large for a short contact."""
+        outbox, app = self._context.outbox, self._config.app(job.app)
+        if 0 < app.progressive_octets < len(product) and (first := mask_part(product)) is not None:
+            # As much worth in fewer octets: of one priority it goes first. If it is refused, an event says so, and the
+            # product has the mask in any case.
+            stem, _, suffix = name.rpartition(".")
+            outbox.put(f"{stem}-mask.{suffix}", first, priority=job.priority, value=app.value)
+        return outbox.put(name, product, priority=job.priority, value=app.value)

@@ -22,6 +22,14 @@ class WorkerAppConfig:
         1.0, minimum=0.001, maximum=1000, text="duration of a tile in proportion to the mode's tile_s"
     )
     reserve_octets: int = key(300_000, minimum=0, maximum=100_000_000, text="outbox room that a job needs to start")
+    value: float = key(
+        1.0, minimum=0, maximum=1_000_000,
+        text="worth of a product: of two with one priority, that of more worth per octet goes down first",
+    )  # fmt: skip
+    progressive_octets: int = key(
+        0, minimum=0, maximum=100_000_000,
+        text="of a mask's product that is larger, the mask goes down first, as a product of its own; 0: never",
+    )  # fmt: skip
     threads: int = key(1, minimum=1, maximum=64, text="threads each worker computes with")
     memory_mib: int = key(2048, minimum=0, maximum=1_000_000, text="address space of a worker, 0 for no limit")
     scratch_mib: int = key(16, minimum=0, maximum=100_000, text="a worker's own folder, in memory, 0 for none")

@@ -12,7 +12,7 @@
     WAITING   --its picture is taken----------------------------> QUEUED
     QUEUED    --chosen, and a worker takes it-------------------> RUNNING
     RUNNING   --no result, and it may be tried again------------> QUEUED
-    RUNNING   --its product is in the outbox--------------------> DONE
+    RUNNING   --its product is durable in the outbox------------> DONE
     RUNNING   --no result, not to be tried again; no room-------> DROPPED (failed, downlink)
     QUEUED    --too late, cancelled, evicted by a better one----> DROPPED (deadline, cancelled, queue)
     QUEUED    --the tile has another shape than the mission's---> DROPPED (shape)

@@ -2,8 +2,9 @@
 
 # A node that loses its power takes its counters with it. So the account of a run is made of lives: each boot's counters
 # are copied at the instant at which it ends (`Life.of`), before the node is closed, and the summary adds them up. What
-# a life still held when it ended (files in the outbox, pending tiles) is lost with the power, or pending if it is the
-# last life and the node was still up: who adds up must know which.
+# a life still held when it ended (products that were not stored yet, pending tiles) is lost with the power, or pending
+# if it is the last life and the node was still up: who adds up must know which. Files on storage are not lost: the next
+# life begins with them.
 
 from __future__ import annotations
 
@@ -67,10 +68,16 @@ class Life:
     commands_checked: int
     commands_refused: dict[str, int]
     stores: tuple[StoreFacts, ...]
+    files_put: int
     files_begun: int
     files_sent: int
     files_waiting: int
     files_waiting_octets: int
+    files_storing: int
+    files_acknowledged: int
+    files_resting: int
+    files_evicted: int
+    files_refused: int
 
     @classmethod
     def of(cls, node: Node, payload: PayloadAccount, now_ns: int) -> Life:
@@ -92,10 +99,16 @@ class Life:
             commands_checked=0 if security is None else security.counters.accepted,
             commands_refused={} if security is None else dict(security.counters.refused),
             stores=tuple(StoreFacts.of(retrieval) for retrieval in recorder.retrievals),
+            files_put=outbox.intake.put_in,
             files_begun=outbox.begun,
             files_sent=outbox.sent,
             files_waiting=outbox.waiting,
             files_waiting_octets=outbox.backlog_octets,
+            files_storing=len(outbox.intake),
+            files_acknowledged=outbox.endings.acknowledged,
+            files_resting=outbox.resting,
+            files_evicted=outbox.evicted,
+            files_refused=outbox.intake.refused,
         )
 
 

@@ -104,7 +104,7 @@ class GroundSegment:
         """End scripts and open transfers, and write the archive's last batch."""
         self.closed = True
         self._scheduler.close()
-        self.station.close(self.loop.now_ns())
+        self.station.close(self.loop.now_ns(), is_last=True)
 
     def _downlinked(self, octets: bytes) -> None:
         self.uplink(self.station.on_downlink(octets, self.loop.now_ns()))

@@ -20,22 +20,21 @@ from functools import partial
 from random import Random
 
 from flight.apps import boot_faults
-from flight.catalogue import dictionary_of
+from flight.catalogue import dictionary_of, file_entities, ground_entity
 from flight.contract.sections import LinkSection, link_plans
 from flight.core.config import Fault
 from flight.core.errors import SetupError
 from flight.core.log import node_log
 from flight.core.nanoseconds import ns
 from flight.link.cfdp.numbers import EPOCH_BITS
-from flight.link.cfdp.transfers import CfdpConfig
 from flight.link.security.associations import End
 from flight.link.security.keyring import Keyring, simulated_keys
 from flight.link.security.link_security import LinkSecurity
 from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import MISSIONS, Mission
 from flight.node import Node
-from flight.services.files.outbox import OutboxConfig
 from ground.changes import Change, Packet
+from ground.files.transfer_folder import TransferFolder
 from ground.link.actions import FrameReceived
 from ground.link.kinds import open_session
 from ground.link.mission_link import listened_links
@@ -186,14 +185,18 @@ class SpacecraftRun:
 
     def _build_station(self, epoch: int) -> GroundStation:
         """Return the ground, which listens to the further links beside its own."""
+        node_entity, _ = file_entities(self.mission)
+        # Within the products, which are replaced as one, and on their disk; no product has a name with a dot before it.
+        self._transfers = TransferFolder(self.out.path(PRODUCTS) / ".transfers", durable=False)
         return GroundStation(
             self.dictionary,
             self.session,
             epoch_tai_ns=self.world.start_tai_ns,
             archive=self.archive,
-            products=ProductStore(
-                self.out.path(PRODUCTS), CfdpConfig(entity=self.mission.section(OutboxConfig).ground_entity)
-            ),
+            products=ProductStore(self.out.path(PRODUCTS)),
+            transfers=self._transfers,
+            cfdp=ground_entity(self.mission),
+            node_entity=node_entity,
             command_timeout_s=60.0,
             path_delay_ns=self._path_delay_ns,
             epoch=epoch,
@@ -216,6 +219,7 @@ class SpacecraftRun:
             self.spacecraft.shut_down()
             self.world.advance(self.loop.now_ns())
             self.ground.close()
+            self._transfers.remove()  # nobody goes on with them
         finally:
             self.out.close()
 

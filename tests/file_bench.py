@@ -85,12 +85,12 @@ class FileBench:
 
         task = self.scheduler.spawn("test", guarded)
         while not task.finished.done:
-            self.wait(0.01)
+            self.advance(0.01)
         for error in (*raised, *self.faults):
             raise error
         return outcome[0]
 
-    def wait(self, duration_s: float = 0.1) -> None:
+    def advance(self, duration_s: float = 0.1) -> None:
         """Let time pass, and commits come to their end."""
         self.loop.run_until(self.loop.now_ns() + ns(duration_s))
 
@@ -112,14 +112,14 @@ class FileBench:
     def commit(self, change: FileChange) -> None:
         """Store a change and wait for it."""
         done = self.store.commit(change)
-        self.wait()
+        self.advance()
         done.result()
 
     def sweep(self) -> None:
         """Sweep until nothing is owed."""
         for _ in range(10_000):
             if not self.store.sweep():
-                self.wait()
+                self.advance()
                 return
         raise AssertionError("the sweep does not end")
 

@@ -15,7 +15,7 @@ from flight.contract.dictionary import (
     Structure,
 )
 from flight.contract.fields import Field, Limits, Refers
-from flight.services.files import uploads
+from flight.services.files import declarations as files
 
 _REQUEST = (Field("request_apid_word", "u16"), Field("request_seq_word", "u16"))
 _FAILURE = (*_REQUEST, Field("code", "u16"), Field("detail", "str"))
@@ -119,7 +119,7 @@ PAYLOAD = Declarations(
 def make() -> Dictionary:
     """Return the dictionary of the test mission."""
     dictionary = collect(
-        [NODE, PAYLOAD, uploads.declare(1)],
+        [NODE, PAYLOAD, files.declare(1)],
         mission="test",
         spacecraft_id=0x1AB,
         version="0.1.0",

@@ -9,18 +9,19 @@ from typing import Any, Protocol
 from flight.contract.fields import Value
 from flight.contract.parameter_table import decode_table
 from flight.core.nanoseconds import NS
-from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, CfdpSender, FileAction, FileReceived
 from flight.link.link import Role
 from flight.link.pus import ACK_START, PusTc, PusTm
 from flight.link.space_packet import SpacePacket
 from flight.link.tm_tc_stack import FlightLink
 from tests.field_values import rows
+from tests.file_ends import FileEnd, pdus_of
 from tests.ground_dictionary import make
 from tests.link_ends import BARE, packets_of, unit_of
 
 EPOCH_NS = 2_152_000_000 * NS
 LIGHT_NS = 5_000_000
 FRAME_NS = NS // 4
+_BACKLOG_OCTETS = 4000  # of PDUs ahead of the next frame
 
 
 class Clock(Protocol):
@@ -48,8 +49,8 @@ class LittleNode:
         self.link = FlightLink(BARE)
         self.dictionary = make()
         self.operator: Antenna | None = None
-        self.receiver = CfdpReceiver(CfdpConfig(entity=2))
-        self.files: list[FileAction] = []
+        self.end = FileEnd()
+        self._in_contact = False
         self.jobs: list[int] = []
         self.values = {7: 0.3, 8: 0.8, 9: 5.0}
         self.done: list[str] = []
@@ -62,7 +63,28 @@ class LittleNode:
         """Whether the node is heard now."""
         return any(a <= self.loop.now_ns() / NS < b for a, b in self.passes)
 
+    @property
+    def files(self) -> list[tuple[str, bytes]]:
+        """Name and content of the files that came up."""
+        return self.end.files
+
+    def look(self) -> None:
+        """Go on with transfers of files, and queue their PDUs as far as the link has room."""
+        now_ns = self.loop.now_ns()
+        if self.heard != self._in_contact:
+            self._in_contact = self.heard
+            self.end.set_contact(self.heard, now_ns)
+        self.end.on_time(now_ns)
+        self.end.store(now_ns)
+        while self.link.backlog_octets(Role.PRODUCTS) < _BACKLOG_OCTETS:
+            pdu = self.end.entity.next_pdu(now_ns)
+            if pdu is None:
+                break
+            self.seq = (self.seq + 1) % 16384
+            assert self.link.queue(Role.PRODUCTS, SpacePacket(3, self.seq, pdu).encode())
+
     def _frame(self) -> None:
+        self.look()
         if self.heard and self.operator is not None:
             unit, operator = unit_of(self.link), self.operator
             self.loop.call_at(self.loop.now_ns() + LIGHT_NS, lambda: operator.receive(unit))
@@ -76,14 +98,7 @@ class LittleNode:
     def _uplink(self, cltu: bytes) -> None:
         for packet in packets_of(self.link.on_uplink(cltu, self.loop.now_ns())):
             if packet[:2] == b"\x10\x03":
-                files = self.receiver.on_pdu(packet[6:], self.loop.now_ns())
-                self.files += files
-                for one in files:
-                    if isinstance(one, FileReceived) and "upload_received" not in self.mute:
-                        self.event("upload_received", one.name, len(one.data), one.transaction.number)
-                for told in self.receiver.ignored(self.loop.now_ns()):
-                    assert told.transaction is not None
-                    self.event("upload_ignored", told.count, told.name, told.meaning, told.transaction.number)
+                self.end.on_pdu(packet[6:], self.loop.now_ns())
             else:
                 self._command(PusTc.decode(packet))
 
@@ -100,10 +115,7 @@ class LittleNode:
 
     def file(self, name: str, data: bytes, drop: int = -1) -> None:
         """Queue the PDUs of a file, without number `drop`."""
-        sender = CfdpSender(1, 2, len(name), name, data, 500)
-        for index in range(sender.pdus):
-            pdu = sender.next_pdu()
-            assert pdu is not None
+        for index, pdu in enumerate(pdus_of(name, data, len(name))):
             if index != drop:
                 assert self.link.queue(Role.PRODUCTS, SpacePacket(3, index, pdu).encode())
 
@@ -120,7 +132,7 @@ class LittleNode:
         if command.name == "set_parameters" and not all(0.1 <= value <= 0.9 for _, value in rows(values[0])):
             self.tm(tc.apid, 1, 2, request + b"\x00\x02\x00")
             return
-        if command.name == "load_parameter_table" and values[0] not in [one.name for one in self.files]:
+        if command.name == "load_parameter_table" and values[0] not in [name for name, _ in self.files]:
             self.tm(tc.apid, 1, 2, request + b"\x00\x02\x00")
             return
         self.tm(tc.apid, 1, 1, request)
@@ -141,9 +153,7 @@ class LittleNode:
             self.tm(1, 17, 2)
         elif name == "load_parameter_table":
             numbers = {s.name: s.number for s in self.dictionary.settings}
-            newest = self.files[-1]
-            assert isinstance(newest, FileReceived)
-            table = decode_table(newest.data, self.dictionary.settings)
+            table = decode_table(self.files[-1][1], self.dictionary.settings)
             self.values.update({numbers[key]: value for key, value in table.items()})
         elif name == "set_parameters":
             self.values.update(values[0])

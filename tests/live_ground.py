@@ -27,6 +27,7 @@ import asyncio, sys
 from pathlib import Path
 from ground.telemetry.archive import Archive
 from ground.config import GroundConfig
+from ground.files.transfer_folder import TransferFolder
 from ground.link.mission_link import UdpLink
 from ground.products.product_store import ProductStore
 from ground.server.ground_server import GroundServer, epoch_tai_ns
@@ -42,7 +43,9 @@ try:
         session = GroundSession(LinkConfig(coding="frame", recoveries=1000))
         station = GroundStation(make(), session, epoch_tai_ns=epoch_tai_ns(),
                                 archive=archive.enter(make()),
-                                products=ProductStore(folder / "products"), command_timeout_s=timeout_s, silence_s=60.0)
+                                products=ProductStore(folder / "products"),
+                                transfers=TransferFolder(folder / "transfers"), command_timeout_s=timeout_s,
+                                silence_s=60.0)
         asyncio.run(GroundServer(station, archive, config, UdpLink("127.0.0.1", tm, "127.0.0.1", tc)).run())
 except OrbitnodeError as error:
     sys.exit(f"orbitnode: error: {error}")
@@ -137,6 +140,7 @@ class UdpNode(threading.Thread):
                 self.node._uplink(self._in.recv(4096))  # noqa: SLF001 - what came by the socket, as by the air
             except TimeoutError:
                 pass
+            self.node.look()
             if self.node.heard:
                 self._out.sendto(unit_of(self.node.link), self._to)
         self._in.close()

@@ -70,6 +70,7 @@ _SERVICES = {
     19: "Event-action",
     20: "Parameters",
     21: "Request sequencing",
+    23: "File management",
     128: "Payload jobs",
 }
 # What the number in a field is the number of.

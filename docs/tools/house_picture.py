@@ -127,7 +127,7 @@ BOXES = (
     Box(
         "Link session",
         ("the mirror of the node's end;", "files put together"),
-        ("ground.link", "ground.products"),
+        ("ground.link", "ground.files", "ground.products"),
         956, 340, 272, 104,
     ),
     Box(

@@ -11,7 +11,6 @@ from typing import Any
 from docs.tools.markdown import code, plain, table
 from flight.contract.sections import NODE_KEYS, AppSection, LinkSection
 from flight.core.config import Section
-from flight.link.cfdp.transfers import CfdpConfig
 from flight.link.kinds import LINK_KINDS
 from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import _SECTIONS
@@ -29,8 +28,6 @@ _OTHER_SECTIONS = (
 _TYPES = {int: "whole number", float: "number", str: "text", bool: "true or false",
           object: "value"}  # fmt: skip
 _HEADS = ("key", "type", "default", "bounds", "meaning")
-# Of the figures that no file sets: the one that the mission's [outbox] says after all.
-_READ_FROM_FILES = "entity"
 
 
 @dataclass(frozen=True)
@@ -50,12 +47,8 @@ class Key:
 
 
 def key_tables() -> dict[str, str]:
-    """Return every table by the heading of its section, such as `[power]` and `[[power.mode]]`.
-
-    "no file" is the table of the figures that no file sets.
-    """
-    tables = {heading: table(_HEADS, [key.cells for key in keys]) for heading, keys in mission_keys().items()}
-    return tables | {"no file": _figures()}
+    """Return every table by the heading of its section, such as `[power]` and `[[power.mode]]`."""
+    return {heading: table(_HEADS, [key.cells for key in keys]) for heading, keys in mission_keys().items()}
 
 
 def mission_keys() -> dict[str, list[Key]]:
@@ -147,8 +140,3 @@ def _bounds_text(metadata: Mapping[str, Any]) -> str:
     if low is None and high is None:
         return "-"
     return " .. ".join("" if bound is None else f"{bound:.16g}" for bound in (low, high))
-
-
-def _figures() -> str:
-    keys = [key for key in keys_of(CfdpConfig) if key.name != _READ_FROM_FILES]
-    return table(("figure", "value", "meaning"), [(code(key.name), key.default, plain(key.text)) for key in keys])

@@ -25,6 +25,7 @@ from typing import Any, Protocol
 from flight.contract.dictionary import Declarations
 from flight.contract.failures import FailureCode
 from flight.contract.fields import Value
+from flight.core.future import Future
 from flight.core.platform import Platform
 from flight.core.task import Body, Task
 from flight.store.vault_view import VaultView
@@ -117,7 +118,7 @@ class ReportSink(Protocol):
 
 
 class FileOutbox(Protocol):
-    """Products on their way to the ground: CFDP class 1 on the link's channel of products."""
+    """Products on their way to the ground, as files that survive a loss of power (docs/guides/files.md)."""
 
     @property
     def backlog_octets(self) -> int:
@@ -125,12 +126,17 @@ class FileOutbox(Protocol):
 
     @property
     def room_octets(self) -> int:
-        """File octets for which there is still room."""
+        """File octets for which there is still room, without a file that waits being evicted for it."""
 
-    def put(self, name: str, octets: bytes) -> bool:
-        """Queue a file for downlink; return False if the outbox is full.
+    def put(
+        self, name: str, octets: bytes, *, priority: int = 1, value: float = 1.0, arrive: bool | None = None
+    ) -> Future[bool]:
+        """Store a file for downlink. It begins at once, and need not be awaited.
 
-        If there are several apps, the file reaches ground as `app.name`.
+        The future is True once the file is durable on board, and False if it was refused, which an event says as well.
+        Files go down by priority, 0 to 255 with 0 first, then by value per octet, the greater first, then by age.
+        arrive: the file must arrive whole (CFDP class 2), or need not (class 1); None: as the mission says. If there
+        are several apps, the file reaches ground as `app.name`.
         """
 
 

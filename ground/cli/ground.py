@@ -18,14 +18,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
-from flight.catalogue import dictionary_of, file_entities
+from flight.catalogue import dictionary_of, file_entities, ground_entity
 from flight.contract.sections import LinkSection, link_plans
 from flight.core.errors import SetupError, StorageError, reason_of
 from flight.core.nanoseconds import ns
 from flight.core.utc.utc_time import date_of
 from flight.keys import keys_path, mission_keys
 from flight.link.cfdp.numbers import EPOCH_BITS
-from flight.link.cfdp.transfers import CfdpConfig
 from flight.link.security.associations import End
 from flight.link.security.link_security import LinkSecurity
 from flight.link.security.numbers import clock_number
@@ -34,6 +33,7 @@ from flight.mission import MISSIONS, Mission, load
 from flight.text.plain_text import plain
 from ground.cli.dictionary import read_dictionary
 from ground.config import GroundConfig
+from ground.files.transfer_folder import TransferFolder
 from ground.leap_second_file import ground_table
 from ground.link.ground_link import GroundLink
 from ground.link.kinds import open_session
@@ -141,7 +141,7 @@ def _serve(args: argparse.Namespace, sink: LogSink) -> int:
     further = listened_links(mission, section)
     receivers = {further_section.name: udp_link(further_section) for further_section in further}
     dictionary = dictionary_of(mission) if args.dictionary is None else read_dictionary(args.dictionary)
-    node_entity, entity = file_entities(mission)
+    node_entity, _ = file_entities(mission)
     leap_seconds = ground_table(config.leap_seconds)
     if leap_seconds.is_old(leap_seconds.tai_from_unix(time.time_ns())):
         print(plain(f"ground: the table of leap seconds says nothing from {date_of(leap_seconds.expires_mjd)} on: set "
@@ -159,11 +159,12 @@ def _serve(args: argparse.Namespace, sink: LogSink) -> int:
             epoch_tai_ns=epoch_tai_ns(leap_seconds),
             leap_seconds=leap_seconds,
             archive=archive.enter(dictionary),
-            products=ProductStore(folder / "products", CfdpConfig(entity=entity)),
+            products=ProductStore(folder / "products", octets_max=config.products_octets_max),
+            transfers=TransferFolder(folder / "transfers"),
+            cfdp=ground_entity(mission),
             command_timeout_s=config.command_timeout_s,
             silence_s=config.silence_s,
             path_delay_ns=lambda _: ns(config.path_delay_s),
-            entity=entity,
             node_entity=node_entity,
             # Not seeded: no two grounds may begin with the same numbers (ADR 0018).
             epoch=Random().getrandbits(EPOCH_BITS),

@@ -15,7 +15,7 @@ from flight.core.config import out_of_order, suggestion
 from flight.core.errors import OrbitnodeError, reason_of
 from flight.core.toml_lines import TomlLines, read_toml
 from flight.text.plain_text import json_text, plain
-from flight.text.plural import plural
+from flight.text.plural import counted, plural
 from ground.cli.api.client import GroundClient, add_connection_arguments, age, output
 from ground.cli.cmd import command
 from ground.cli.dictionary import read_dictionary
@@ -29,6 +29,8 @@ HELP = "list on-board parameters, pack a table of them, load it into the node"
 # again and takes all of it or nothing; finding faults here saves a pass, not the check on board. `load` is three steps,
 # each only if the one before it completed: the file goes up, a command makes it take effect, and a report shows what is
 # in force now. `pack` needs no ground process, so it reads the parameters from a mission or a dictionary file.
+
+_SILENCE_S = 30.0  # a table is a few octets: if none of them arrives for so long, there is no contact
 
 _ACTIONS = {
     "list": "every parameter with its newest value, bounds and default",
@@ -146,17 +148,17 @@ def _load(client: GroundClient, rows: list[dict[str, Any]], args: argparse.Names
     name = safe_name(f"{args.table.stem}.table")
     console = output()
     last: dict[str, Any] = {}
-    for last in client.lines(do="upload", name=name, octets=octets.hex()):
+    for last in client.lines(do="files_put", name=name, octets=octets.hex(), timeout_s=_SILENCE_S):
         if args.json:
             print(json_text(last), flush=True)
-        elif "arrived" in last:
-            console.print(f"{name}: {last['arrived']} of {last['of']} {plural(last['of'], 'part')} arrived")
+        elif "there" in last:
+            console.print(f"{name}: {last['there']} of {counted(last['of'], 'octet')} there")
     if last["outcome"] != COMPLETED:
         if not args.json:
             console.print(f"{name}: {last['reason']}", style="red", soft_wrap=True)
         return 1
     if not args.json:
-        console.print(f"{name}: the node {last['said']}", soft_wrap=True)
+        console.print(f"{name}: the node has {counted(last['octets'], 'octet')}", soft_wrap=True)
     if not command(client, {"name": "load_parameter_table", "arguments": {"name": name}}, args.json):
         return 1
     names = list(values) if len(values) <= TC_ROWS_MAX else []  # more than one command can name: an empty list is all

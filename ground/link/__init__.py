@@ -1,1 +1,1 @@
-"""The ground's end of the space link: session, actions, uploads, boots, the on-board clock."""
+"""The ground's end of the space link: session, actions, boots, the on-board clock."""

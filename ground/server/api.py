@@ -17,9 +17,19 @@ if a request of it is under way; the command or file that it sent goes on.
      "timeout_s": 30}                             -> a line per stage, then the outcome
     {"do": "schedule", "name": ..., "texts": [...] | "arguments": {...}, "at": "+90" | "2026-03-20T10:00:00Z",
      "group": 0, "sub_schedule": 0}               -> as for a command: how its insertion into the schedule fares
-    {"do": "upload", "name": ..., "octets": "4f50...", "timeout_s": 30}
-                                                  -> a line for what has arrived, then the outcome: "completed" if
-                                                     the node said so, else "failed" or "unconfirmed", with a reason
+    {"do": "files_put", "name": "uploads/a", "path": "/home/a" | "octets": "4f50...", "class": 2, "wait": true,
+     "timeout_s": 30}                             -> a line with the transaction, lines with the octets there, then the
+                                                     outcome: "completed" if the node has the file, "failed", or
+                                                     "unconfirmed" (class 1), with a reason. The file is copied first.
+                                                     Without "wait" the first line is the last. With `timeout_s` it is
+                                                     given up if nothing more arrives for so long
+    {"do": "files_get", "name": "products/a", "wait": true, "timeout_s": 30}
+                                                  -> the same for a file of the node; with `path`, `octets` and `sha256`
+                                                     of what came
+    {"do": "files_progress", "missing": false}    -> transfers that ended lately and those that are open; with "missing"
+                                                     each has the octets that lack, as ranges [start, end)
+    {"do": "files_lead", "action": "cancel" | "suspend" | "resume", "transaction": "1.17"}
+                                                  -> "done"
     {"do": "link", "action": "status"}            -> the command link: FOP-1, queues, newest CLCW
     {"do": "link", "action": "auto" | "initiate-clcw" | "set-window" ..., "value": 5}
                                                   -> the same after it was done; all of them are in
@@ -80,12 +90,13 @@ from ground.changes import Change, Packet
 from ground.config import GroundConfig
 from ground.link.cop1.directive_values import STATUS
 from ground.server.api_token import ApiToken
-from ground.server.command_answers import Transmit, command, command_list, listening, upload
+from ground.server.command_answers import Transmit, command, command_list, listening
 from ground.server.connection import ApiCounters, Connection
+from ground.server.file_answers import get_file, on_transfers, put_file
 from ground.server.operating import Operating
 from ground.server.requests import LINE_OCTETS_MAX, NotARequest, read_request
 from ground.server.security_answers import on_security
-from ground.server.telemetry_answers import check_known, events, latest, packet_line, parameters
+from ground.server.telemetry_answers import events, latest, packet_line, parameters
 from ground.station import GroundStation
 from ground.telemetry.decoder import EVENT
 
@@ -246,8 +257,10 @@ class ClientSession:
         match request.get("do"):
             case "command" | "schedule":
                 await command(station, self._services.transmit, request, client)
-            case "upload":
-                await upload(station, self._services.transmit, request, client, self._config.command_timeout_s)
+            case "files_put" | "files_get":
+                await (put_file if request["do"] == "files_put" else get_file)(
+                    station, self._services.transmit, request, client
+                )
             case "follow":
                 await self._follow(request)
             case "operate" | "send" | "wait_for" | "wait_contact" as asked:
@@ -268,11 +281,7 @@ class ClientSession:
             case "dictionary":
                 return {"dictionary": station.dictionary.document()}
             case "latest":
-                name = request.get("name", "")
-                values = latest(station, name, now_ns)
-                if not values:  # nothing yet, or a mistyped name? Only the second is an error
-                    check_known(station.dictionary, name)
-                return {"values": values}
+                return {"values": latest(station, request.get("name", ""), now_ns)}
             case "events":
                 return {"events": events(station, request.get("severity", ""), request.get("limit", 50))}
             case "identity" | "procedure" | "send_over":
@@ -281,6 +290,8 @@ class ClientSession:
                 return {"link": self._lead(request, now_ns)}
             case "parameters":
                 return {"parameters": parameters(station, now_ns)}
+            case "files_progress" | "files_lead":
+                return on_transfers(station, self._services.transmit, request, now_ns)
             case "leap_seconds":
                 table = station.leap_seconds
                 return {**table.document(), "old": table.is_old(station.tai_ns(now_ns))}

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from flight.contract.dictionary import Dictionary
-from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS
 from ground.changes import Change, Packet
 from ground.commands.commanding import describe_field, find_command, parse_arguments
@@ -112,46 +111,6 @@ def give(
         bypass=request.get("bypass", False), timeout_s=request.get("timeout_s"),
     )  # fmt: skip
     return record, {}, cltus
-
-
-async def upload(
-    station: GroundStation, transmit: Transmit, request: dict[str, Any], client: Connection, timeout_s: float
-) -> None:
-    """Send a file up; answer with a line whenever more of it has arrived, then with the outcome.
-
-    timeout_s: taken if the request has none. Raises OrbitnodeError, and ConnectionError if the client goes.
-    """
-    try:
-        octets = bytes.fromhex(request.get("octets", ""))
-    except ValueError:
-        raise OrbitnodeError("request: octets should be hexadecimal") from None
-    changed = asyncio.Event()
-
-    def on_change(change: Change, _what: object) -> None:
-        if change is Change.UPLOAD:
-            changed.set()
-
-    with listening(station, on_change):
-        given_s = request.get("timeout_s", timeout_s)
-        transfer, cltus = station.upload(request.get("name", ""), octets, time.monotonic_ns(), given_s)
-        transmit(cltus)
-        arrived = 0
-
-        def has_moved() -> bool:
-            return bool(transfer.outcome) or transfer.acknowledged > arrived
-
-        while True:
-            if transfer.acknowledged > arrived:
-                arrived = transfer.acknowledged
-                client.put({"arrived": arrived, "of": transfer.pdus})
-            if transfer.outcome:
-                break
-            await client.drain()
-            await client.until(has_moved, changed, WAIT_S_MAX)  # a bound only: the upload's own timeout ends it
-    client.put(
-        {"done": True, "name": transfer.name, "outcome": transfer.outcome, "reason": transfer.reason,
-         "said": transfer.said, "transaction": transfer.number}
-    )  # fmt: skip
 
 
 @contextmanager

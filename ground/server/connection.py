@@ -92,6 +92,10 @@ class Connection:
         """Wait until the client says anything. Raises ConnectionError if it goes."""
         await self._attended(self._reader.read(1), leaving=True)
 
+    def check_there(self) -> None:
+        """Raise ConnectionResetError if the client has ended the connection."""
+        self._check(leaving=True)
+
     async def until(self, fact: Callable[[], bool], changed: asyncio.Event, timeout_s: float) -> None:
         """Wait until `fact()` is true, but no longer than `timeout_s`. It is asked whenever `changed` is set.
 

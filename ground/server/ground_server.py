@@ -42,6 +42,7 @@ from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 
 _TIMER_S = 0.05  # how late a timer of the station may be
+_WORK_S = 0.001  # between slices of work that it has: in each gap the ports and the clients have their turn
 _COMMIT_S = 1.0  # what a kill may lose at most
 _READING_S = 0.02  # between readings of a clock that may mean two times
 _READINGS_MAX = 200  # 4 s: a clock means two times for 2.05 s at most, the leap second and what is around it
@@ -238,11 +239,17 @@ class GroundServer:
                 sys.stderr.write((CLEAR_LINE if live else "") + plain(self._status_line()) + ("" if live else "\n"))
                 sys.stderr.flush()
             try:
-                await asyncio.wait_for(self._stop.wait(), _TIMER_S)
+                await asyncio.wait_for(self._stop.wait(), self._pause_s)
             except TimeoutError:
                 continue
         if live:
             print(file=sys.stderr)
+
+    @property
+    def _pause_s(self) -> float:
+        """How long nothing need be done: not long, if files that came whole are being checked."""
+        files = self.station.files
+        return _WORK_S if files is not None and files.has_work else _TIMER_S
 
     def _status_line(self) -> str:
         station = self.station

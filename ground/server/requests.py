@@ -13,7 +13,7 @@ from typing import Any
 from flight.contract.dictionary import SEVERITIES
 from flight.core.errors import OrbitnodeError
 
-LINE_OCTETS_MAX = 1 << 16  # room for an uploaded file of about 30 kB in hexadecimal
+LINE_OCTETS_MAX = 1 << 16  # room for a file of about 30 kB in hexadecimal
 TIMEOUT_S_MAX = 86400.0
 WAIT_S_MAX = 366 * 86400.0
 WAITS = ("wait_for", "wait_contact")  # may take weeks, or 0 s for a mere look: their bounds are other ones
@@ -22,9 +22,11 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "do": str, "name": str, "octets": str, "texts": list, "arguments": dict, "raw": bool, "bypass": bool,
     "timeout_s": (int, float), "limit": int, "severity": str, "what": str,
     "at": str, "spi": int, "group": int, "sub_schedule": int, "token": str,
-    "action": str, "value": (int, float),
+    "action": str, "value": (int, float), "path": str, "class": int, "wait": bool, "missing": bool, "transaction": str,
 }  # fmt: skip
-_CHOICES = {"what": ("packets", "events"), "severity": ("", *SEVERITIES)}
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "what": ("packets", "events"), "severity": ("", *SEVERITIES), "class": (1, 2),
+}  # fmt: skip
 
 
 class NotARequest(OrbitnodeError):
@@ -49,9 +51,8 @@ def read_request(line: bytes) -> dict[str, Any]:
         if not isinstance(value, _KINDS[name]) or (isinstance(value, bool) and _KINDS[name] is not bool):
             raise OrbitnodeError(f"request: {name} has the wrong type")
         if name in _CHOICES and value not in _CHOICES[name]:
-            raise OrbitnodeError(
-                f"request: {name} is {value!r}, should be one of {', '.join(filter(None, _CHOICES[name]))}"
-            )
+            choices = ", ".join(str(choice) for choice in _CHOICES[name] if choice)
+            raise OrbitnodeError(f"request: {name} is {value!r}, should be one of {choices}")
     if not all(isinstance(text, str) for text in request.get("texts", [])):
         raise OrbitnodeError("request: texts should be a list of texts")
     if request.get("do") in WAITS:

@@ -16,11 +16,14 @@ from ground.telemetry.intake import ANSWER, CORRELATION
 
 
 def latest(station: GroundStation, name: str, now_ns: int) -> dict[str, dict[str, Plain]]:
-    """Return the newest values of the parameter `name`, of the structure `name`, or of all if it is empty."""
+    """Return the newest values of the parameter `name`, of the structure `name`, or of all if it is empty.
+
+    Raises OrbitnodeError for a name that no telemetry will ever have.
+    """
     # Packet times are the on-board clock's, so ages are counted by that clock: if it is an hour behind ours, a value of
     # this moment must not look an hour old. Samples of the correlation alone bear the ground's time.
     ground_ns, onboard_ns = station.tai_ns(now_ns), station.onboard_clock(now_ns).onboard_ns
-    return {
+    values: dict[str, dict[str, Plain]] = {
         key: {"value": jsonable(newest.value), "raw": jsonable(newest.raw), "unit": newest.unit, "state": newest.state,
               "has_limits": newest.has_limits,
               "time": station.utc_text(newest.time_ns),
@@ -28,6 +31,9 @@ def latest(station: GroundStation, name: str, now_ns: int) -> dict[str, dict[str
         for key, newest in sorted(station.latest.items())
         if not name or key == name or key.startswith(f"{name}.")
     }  # fmt: skip
+    if not values:  # nothing yet, or a mistyped name? Only the second is an error
+        check_known(station.dictionary, name)
+    return values
 
 
 def check_known(dictionary: Dictionary, name: str) -> None:

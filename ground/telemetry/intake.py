@@ -30,11 +30,10 @@ from flight.text.plural import plural
 from ground.changes import Change, Listeners, Packet, Tally
 from ground.commands.desk import CommandDesk
 from ground.counters import StationCounters
+from ground.files.file_desk import FileDesk
 from ground.link.boots import boot_told, repeated_text
 from ground.link.correlation import Correlator
 from ground.link.onboard_clock import OnboardClock
-from ground.link.uploads import Uploads
-from ground.products.product_store import ProductStore
 from ground.telemetry.archive_rows import EventRow, ProductRow
 from ground.telemetry.archive_writer import ArchiveWriter
 from ground.telemetry.decoder import (
@@ -67,8 +66,7 @@ class TelemetryIntake:
 
     def __init__(
         self, dictionary: Dictionary, writer: ArchiveWriter, listeners: Listeners, counters: StationCounters, *,
-        desk: CommandDesk, uploads: Uploads, products: ProductStore | None, clock: OnboardClock,
-        tai_ns: Callable[[int], int],
+        desk: CommandDesk, files: FileDesk | None, clock: OnboardClock, tai_ns: Callable[[int], int],
     ) -> None:  # fmt: skip
         self.decoder = Decoder(dictionary)
         self.limits = LimitChecker()
@@ -76,12 +74,11 @@ class TelemetryIntake:
         self.newest = NewestValues(writer.archive)
         self._answers = {name for name in self.newest.values if name.startswith(f"{ANSWER}.")}
         self.events: deque[EventRow] = deque(maxlen=EVENTS_KEPT)
-        self.products = products
+        self._files = files
         self._writer = writer
         self._listeners = listeners
         self._counters = counters
         self._desk = desk
-        self._uploads = uploads
         self._clock = clock
         self._tai_ns = tai_ns
         self._files_apid = dictionary.apids.get("files", 0)
@@ -149,24 +146,25 @@ class TelemetryIntake:
                 self._on_report(packet, now_ns, live=live)
             elif correlated:
                 self._on_time_report(packet, now_ns)
-        elif packet.kind == PDU and self.products is not None:
-            self._keep_products(self.products.on_pdu(packet.data, now_ns, received_ns))
-            self._tell_ignored(self.products, now_ns)
+        elif packet.kind == PDU and self._files is not None:
+            self.keep_files(self._files.on_pdu(packet.data, now_ns))
+            self._tell_ignored(self._files, now_ns)
 
     def on_time(self, now_ns: int) -> None:
-        """End transfers whose time is over, and decode some of the packets that wait for a meaning."""
+        """Go on with transfers, and decode some of the packets that wait for a meaning."""
         self._tell_undecoded(now_ns)
         if self.late.is_due:
             self._decode_late(now_ns)
-        if self.products is not None:
-            self._keep_products(self.products.on_time(now_ns, self._tai_ns(now_ns)))
-            self._tell_ignored(self.products, now_ns)
+        if self._files is not None:
+            if self._files.has_untold:  # the node deletes its file once it hears that the ground has it
+                self._writer.commit(promptly=True)
+            self.keep_files(self._files.on_time(now_ns))
+            self._tell_ignored(self._files, now_ns)
 
-    def close(self, now_ns: int) -> None:
-        """End open transfers, since the ground closes down."""
-        if self.products is not None:
-            self._keep_products(self.products.end_all(self._tai_ns(now_ns)))
-            self._tell_ignored(self.products, now_ns)
+    def close(self, now_ns: int, *, is_last: bool) -> None:
+        """Store open transfers, since the ground closes down; see FileDesk.close."""
+        if self._files is not None:
+            self.keep_files(self._files.close(now_ns, is_last=is_last))
 
     def _decode_late(self, now_ns: int) -> None:
         if self.late.step(now_ns) and self._writer.archive is not None:
@@ -206,9 +204,6 @@ class TelemetryIntake:
     def _on_event(self, packet: DecodedPacket, received_ns: int) -> None:
         at_ns = received_ns if packet.time_ns is None else packet.time_ns
         self.events.append(EventRow(at_ns, received_ns, packet.apid, packet.name, packet.severity, packet.text))
-        upload = self._uploads.on_event(packet.name, packet.raw)
-        if upload is not None:
-            self._listeners.announce(Change.UPLOAD, upload)
 
     def _on_report(self, packet: DecodedPacket, now_ns: int, *, live: bool) -> None:
         """Hand verification reports to their command, and parameter values to the samples."""
@@ -272,7 +267,8 @@ class TelemetryIntake:
             self.newest.lost()
             raise
 
-    def _keep_products(self, rows: list[ProductRow | OrbitnodeError]) -> None:
+    def keep_files(self, rows: list[ProductRow | OrbitnodeError]) -> None:
+        """Keep what became of files that came down: rows of the archive, or what was in the way."""
         for row in rows:
             if isinstance(row, OrbitnodeError):
                 self._writer.fault(row)
@@ -298,14 +294,14 @@ class TelemetryIntake:
         for name, value in samples.items():  # not live: files come in any order, so the time of the picture decides
             self.newest.keep(name, time_ns, value, Field(name, "f64"), live=False)
 
-    def _tell_ignored(self, products: ProductStore, now_ns: int) -> None:
+    def _tell_ignored(self, files: FileDesk, now_ns: int) -> None:
         """Remark on parts of products that were not taken: they may be all that a boot sends."""
-        for ignored in products.receiver.ignored(now_ns):
+        for ignored in files.entity.ignored(now_ns):
             what = "no transaction" if ignored.transaction is None else f"transaction {ignored.transaction.number}"
             parts = f"{ignored.count} {plural(ignored.count, 'part')}"
             text = f"{parts} of products ignored, the last of {ignored.name or what}: {ignored.meaning}"
             self._remark(self._files_apid, "product_ignored", "low", text, now_ns)
-        refused = products.refusals(now_ns)
+        refused = files.products.refusals(now_ns)
         if refused:
             self._remark(self._files_apid, "product_refused", "medium", refused, now_ns)
 

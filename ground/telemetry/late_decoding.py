@@ -55,6 +55,10 @@ class LateDecoding:
         """Whether `step` has something to do."""
         return self.waiting > 0 and (self._after is not None or self._decoder.learned != self._learned)
 
+    def counts(self) -> dict[str, int]:
+        """Return the counters by name."""
+        return {"packets.waiting_undecoded": self.waiting, "packets.decoded_late": self.decoded}
+
     def admit(self, octets: bytes) -> bool:
         """Return whether one more packet without a meaning may be kept; if so, it counts from now on."""
         if self._writer.archive is None:

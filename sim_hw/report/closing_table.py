@@ -69,10 +69,11 @@ def _accuracy(summary: Summary) -> str:
 
 def _octets(summary: Summary) -> str:
     octets, files = summary["bytes"], summary["files"]
+    lost = files["evicted"] + files["refused"] + files["lost_with_power"]
     return (
         f"{sized(octets['raw'])} raw, {sized(octets['product'])} product, "
-        f"{sized(octets['downlinked'])} downlinked in {counted(files['received'], 'file')}, "
-        f"{files['incomplete']:,} incomplete"
+        f"{sized(octets['downlinked'])} downlinked in {counted(files['received'], 'file')}; "
+        f"{files['waiting'] + files['resting']:,} on board, {lost:,} lost"
     )
 
 

@@ -192,7 +192,8 @@ def _link_facts(summary: Mapping[str, Any]) -> dict[str, str]:
         "packets recorded": f"{recorder['recorded']:,}",
         "packets played back": f"{recorder['played_back']:,}",
         "products complete": f"{files['received']:,}",
-        "products incomplete": f"{files['incomplete']:,}",
+        "products on board": f"{files['waiting'] + files['resting']:,}",
+        "products lost": f"{files['evicted'] + files['refused'] + files['lost_with_power']:,}",
         "command frames sent again": f"{summary['commands']['retransmitted']:,}",
     }
 

@@ -7,12 +7,12 @@
 #
 #     tiles.captured = screened + dropped + pending
 #     link.frames_sent = frames_received + frames_lost    (those still on their way aside)
-#     files.begun >= received + incomplete         (of some nothing is ever heard)
+#     files.put = acknowledged + waiting + resting + evicted + refused + lost_with_power    (of class 2)
 #     energy_wh.generated = consumed + curtailed + battery_loss + what more is stored than at the start
 #
 # All counts are over every boot. Those that end with the power are treated by what they mean: a tile that was pending
-# is dropped ("power lost"), a file that waited is lost, energy of a job in work is lost; only what a node still up at
-# the end holds is pending.
+# is dropped ("power lost"), energy of a job in work is lost; only what a node still up at the end holds is pending.
+# Files that are durable wait for the next life, and only those that were not yet are lost.
 #
 # docs/summary.md is held against this file by its syntax tree (tests/unit/test_docs.py): so each function returns one
 # literal of names and values, and nothing is added to it afterwards.
@@ -280,19 +280,25 @@ def _commands(run: SpacecraftRun) -> dict[str, Any]:
 
 
 def _files(run: SpacecraftRun) -> dict[str, Any]:
-    """Account for files. One that was begun is received, incomplete or never heard of; a loss of power ends it."""
+    """Account for files: each product that was put is at the ground, still on board, or lost, and why."""
     assert run.station.products is not None
     counters = run.station.products.counters
-    waiting = sum(life.files_waiting for life in run.still_up)
+    lost = sum(life.files_storing for life in run.lives) - sum(life.files_storing for life in run.still_up)
     return {
+        "put": sum(life.files_put for life in run.lives),
         "begun": sum(life.files_begun for life in run.lives),
         "sent": sum(life.files_sent for life in run.lives),
         "received": counters.complete,
+        "acknowledged": sum(life.files_acknowledged for life in run.lives),
         "incomplete": counters.incomplete,
         "undecodable": counters.undecodable,
-        "waiting": waiting,
-        "waiting_octets": sum(life.files_waiting_octets for life in run.still_up),
-        "lost_with_power": sum(life.files_waiting for life in run.lives) - waiting,
+        # Of the last life, also if it has ended: they stand on storage.
+        "waiting": sum(life.files_waiting for life in run.lives[-1:]),
+        "waiting_octets": sum(life.files_waiting_octets for life in run.lives[-1:]),
+        "resting": sum(life.files_resting for life in run.lives[-1:]),
+        "evicted": sum(life.files_evicted for life in run.lives),
+        "refused": sum(life.files_refused for life in run.lives),
+        "lost_with_power": lost,
     }
 
 

@@ -36,7 +36,7 @@ class Day:
         draft.write(0, content[:300])
         if paced:
             self.bench.storage.sync("files.")
-            self.bench.wait()
+            self.bench.advance()
             self.draft = draft
         for start, end in ((400, len(content)), (300, 400)):
             if start < len(content):
@@ -79,7 +79,7 @@ class Day:
         dropped.write(0, bytes(500))
         store.drop(dropped)
         self.put("uploads/e", b"", paced=True)
-        self.bench.wait()
+        self.bench.advance()
 
     def judge(self) -> None:
         """Boot, adopt the draft whose record would be there, sweep, and look at everything."""

@@ -214,9 +214,9 @@ class FileStoreMachine(RuleBasedStateMachine):
                 self.bench.store.sweep()
 
     @rule(duration_s=st.sampled_from((0.001, 0.1)))
-    def wait(self, duration_s: float) -> None:
+    def advance(self, duration_s: float) -> None:
         with self.powered():
-            self.bench.wait(duration_s)
+            self.bench.advance(duration_s)
 
     @rule(operations=st.integers(1, 12))
     def cut_later(self, operations: int) -> None:

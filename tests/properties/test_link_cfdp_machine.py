@@ -81,7 +81,7 @@ class BadLink(RuleBasedStateMachine):
             if chance.random() < reboots:
                 self.reboot(chance.randrange(2), newer_content=chance.random() < 0.5, contact=True)
             if chance.random() < 0.3 and times:
-                self.wait(max(min(times) - self.pair.near.now_ns, 0) / NS)
+                self.advance(max(min(times) - self.pair.near.now_ns, 0) / NS)
 
     def deliver(self, side: int, chance: random.Random, loss: float, harm: float) -> None:
         way = self.on_way[side]
@@ -123,7 +123,7 @@ class BadLink(RuleBasedStateMachine):
                 way.clear()
 
     @rule(seconds=st.sampled_from((0.1, 1, 3, 10, 40)))
-    def wait(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         for end in self.pair.ends:
             end.now_ns += int(seconds * NS)
             end.on_time()
@@ -198,7 +198,7 @@ def live(seed: int) -> None:
         elif kind < 0.91:
             link.set_contact(chance.random() < 0.7, yes)
         elif kind < 0.96:
-            link.wait(chance.choice((0.1, 1, 3, 10, 40)))
+            link.advance(chance.choice((0.1, 1, 3, 10, 40)))
         else:
             link.operate(side, chance.randrange(16), chance.choice(("cancel", "suspend", "resume", "prompt")))
     link.teardown()

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from flight.core.errors import DecodeError
 from flight.core.nanoseconds import NS
-from flight.link.cfdp.class1_pdu import EndOfFile, FileData, Metadata, TransactionId, decode_pdu, encode_pdu
 from flight.link.coding.cltu import CltuReceiver, decode_cltu, encode_cltu
 from flight.link.coding.tm_coding import CODINGS, TmEncoder
 from flight.link.pus import PusTc, PusTm, RequestId
@@ -108,28 +107,6 @@ clcws = st.builds(
     farm_b_counter=U2,
     status=st.integers(0, 7),
 )
-transactions = st.builds(TransactionId, source=U16, number=U32)
-names = st.text(max_size=40)
-pdus = st.one_of(
-    st.builds(
-        Metadata,
-        transaction=transactions,
-        destination=U16,
-        octets=U32,
-        checksum_type=st.integers(0, 15),
-        source_name=names,
-        name=names,
-    ),
-    st.builds(FileData, transaction=transactions, destination=U16, offset=U32, data=st.binary(max_size=200)),
-    st.builds(
-        EndOfFile,
-        transaction=transactions,
-        destination=U16,
-        condition=st.integers(0, 15),
-        checksum=U32,
-        octets=U32,
-    ),
-)
 
 ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], bytes], Callable[[bytes], Any]]] = {
     "space packet": (packets, SpacePacket.encode, SpacePacket.decode),
@@ -140,7 +117,6 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], bytes], Cal
     "AOS frame": (aos_frames, lambda frame: frame.encode(AOS), lambda raw: AosFrame.decode(raw, AOS)),
     "TC frame": (tc_frames, TcFrame.encode, TcFrame.decode),
     "CLCW": (clcws, Clcw.encode, Clcw.decode),
-    "CFDP PDU": (pdus, encode_pdu, decode_pdu),
 }
 DECODERS: dict[str, Callable[[bytes], Any]] = {
     **{name: decode for name, (_, _, decode) in ROUND_TRIPS.items()},

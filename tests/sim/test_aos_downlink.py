@@ -11,6 +11,7 @@ import pytest
 from flight.catalogue import dictionary_of
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS, ns
+from flight.link.cfdp.header import Mode
 from flight.link.link import Role
 from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import load
@@ -18,6 +19,7 @@ from flight.node import Node
 from flight.services.files.outbox import Outbox
 from flight.services.radio.radio import RadioLinks
 from ground.changes import Change
+from ground.files.transfer_folder import TransferFolder
 from ground.link.kinds import open_session
 from ground.operator import COMPLETED, Operator
 from ground.products.product_store import ProductStore
@@ -51,7 +53,7 @@ rate_bps = 300_000
 class Flight:
     """From a minute and a half before a pass; the products wait from the start."""
 
-    def __init__(self, mission_path: Path, folder: Path, bit_error_rate: float = 0.0) -> None:
+    def __init__(self, mission_path: Path, folder: Path, bit_error_rate: float = 0.0, *, arrive: bool = False) -> None:
         self.mission = mission = load(mission_path)
         self.loop = VirtualLoop()
         world, random = World(WorldConfig(orbit=OrbitConfig(start=START))), Random(1)
@@ -73,7 +75,8 @@ class Flight:
         self.products = folder / "products"
         self.station = GroundStation(
             dictionary, self.radio, epoch_tai_ns=world.start_tai_ns, archive=self.archive.enter(dictionary),
-            products=ProductStore(self.products), further_links={further.name: self.aos},
+            products=ProductStore(self.products), transfers=TransferFolder(folder / "transfers"),
+            further_links={further.name: self.aos},
             security=security,
         )  # fmt: skip
         self.notes: list[object] = []
@@ -82,7 +85,8 @@ class Flight:
         self.ground.listen_to(self.airs[further.name], further.name)
         self.node: Node = self.craft.boot()
         self.sent = {f"tile-{number}.bin": Random(number).randbytes(9_000 + 7_001 * number) for number in range(12)}
-        assert all(self.node.part(Outbox).put(name, octets) for name, octets in self.sent.items())
+        for name, octets in self.sent.items():
+            self.node.part(Outbox).put(name, octets, arrive=arrive)
 
     def until(self, t_s: float) -> None:
         self.craft.run_until(ns(t_s))
@@ -102,8 +106,8 @@ Fly = Callable[..., Flight]
 def flight(bare_mission: Callable[[str], Path], tmp_path: Path) -> Iterator[Fly]:
     flights: list[Flight] = []
 
-    def fly(coding: str, bit_error_rate: float = 0.0) -> Flight:
-        flights.append(Flight(bare_mission(LINKS.format(coding=coding)), tmp_path, bit_error_rate))
+    def fly(coding: str, bit_error_rate: float = 0.0, *, arrive: bool = False) -> Flight:
+        flights.append(Flight(bare_mission(LINKS.format(coding=coding)), tmp_path, bit_error_rate, arrive=arrive))
         return flights[-1]
 
     yield fly
@@ -136,7 +140,7 @@ def test_products_come_down_by_the_simplex_link_and_nothing_else_does(flight: Fl
     assert one.close() == one.sent
 
 
-def test_frames_lost_to_noise_are_gaps_and_files_without_them_are_told(flight: Fly) -> None:
+def test_frames_lost_to_noise_are_gaps_and_files_of_class_1_without_them_are_told(flight: Fly) -> None:
     one = flight("cadu", 5e-6)
     one.until(PASS_START_S + 120)
     counters, channel = one.aos.counters, one.airs["x-band"].down.channel.counters
@@ -160,6 +164,13 @@ def test_frames_lost_to_noise_are_gaps_and_files_without_them_are_told(flight: F
         assert all(came[at] == sent[at] for at in range(len(came)) if not any(at in gap for gap in missing))
 
 
+def test_files_of_class_2_come_whole_over_noise(flight: Fly) -> None:
+    """What is lost on the one link is asked for over the other, which has a way up."""
+    one = flight("cadu", 5e-6, arrive=True)
+    one.until(PASS_END_S + 400)
+    assert one.aos.counters.frames_missed > 20 and one.close() == one.sent
+
+
 def test_housekeeping_of_the_links_is_of_both(flight: Fly) -> None:
     one = flight("cadu")
 
@@ -181,16 +192,21 @@ def test_housekeeping_of_the_links_is_of_both(flight: Fly) -> None:
     one.close()
 
 
-def test_a_station_whose_own_link_is_simplex_receives_and_refuses_to_send(flight: Fly) -> None:
+def test_a_station_whose_own_link_is_simplex_receives_and_refuses_to_send(flight: Fly, tmp_path: Path) -> None:
     one = flight("cadu")
     session = open_session(one.mission.links[1].config)
-    station = GroundStation(dictionary_of(one.mission), session, epoch_tai_ns=0)
+    station = GroundStation(
+        dictionary_of(one.mission), session, epoch_tai_ns=0, products=ProductStore(tmp_path / "files" / "products"),
+        transfers=TransferFolder(tmp_path / "files" / "transfers"),
+    )  # fmt: skip
+    desk = station.files
+    assert desk is not None
     with pytest.raises(OrbitnodeError, match="has no way up"):
         station.send("ping", {}, 0)
     with pytest.raises(OrbitnodeError, match="has no way up"):
         station.schedule("ping", {}, NS, 0)
     with pytest.raises(OrbitnodeError, match="has no way up"):
-        station.upload("table.toml", b"x", 0, 30)
+        desk.put(desk.folder.keep(b"x"), name="a", local="", octets=1, digest="", mode=Mode.ACKNOWLEDGED, now_ns=0)
     assert station.tracker.counters.sent == 0
 
     def heard(octets: bytes) -> None:

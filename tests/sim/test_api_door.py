@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,9 @@ from flight.core.errors import OrbitnodeError, SetupError
 from ground.changes import Change, Packet
 from ground.cli.api.client import GroundClient
 from ground.config import GroundConfig
+from ground.files.transfer_folder import TransferFolder
 from ground.link.tm_tc_session import GroundSession
+from ground.products.product_store import ProductStore
 from ground.server import api as api_module
 from ground.server import api_token, connection
 from ground.server.api import STRANGERS_MAX, Api, Services
@@ -295,7 +298,12 @@ class Served:
     """An API on a port of its own, in a thread, for tests that turn its limits down."""
 
     def __init__(self, clients: int = 4) -> None:
-        self.station = GroundStation(make(), GroundSession(BARE), epoch_tai_ns=0)
+        self.folder = tempfile.TemporaryDirectory()
+        files = Path(self.folder.name)
+        self.station = GroundStation(
+            make(), GroundSession(BARE), epoch_tai_ns=0, products=ProductStore(files / "products"),
+            transfers=TransferFolder(files / "transfers"),
+        )  # fmt: skip
         self.token = ApiToken(1)
         services = Services(self.station, GroundConfig(clients=clients), lambda _: None, self.token)
         self.counters = services.counters
@@ -320,6 +328,7 @@ class Served:
         self.loop.call_soon_threadsafe(self._end.set)
         self._thread.join()
         self.loop.close()
+        self.folder.cleanup()
 
     def connect(self) -> socket.socket:
         return socket.create_connection((HOST, self.port), GIVE_UP_S)
@@ -396,7 +405,8 @@ def test_a_stranger_has_its_time(served: Served, monkeypatch: pytest.MonkeyPatch
 
 WAITING: dict[str, list[dict[str, Any]]] = {
     "command": [{"do": "command", "name": "ping", "timeout_s": 3600}],
-    "upload": [{"do": "upload", "name": "a", "octets": "00", "timeout_s": 3600}],
+    "files_put": [{"do": "files_put", "name": "a", "octets": "00", "timeout_s": 3600}],
+    "files_get": [{"do": "files_get", "name": "products/a"}],
     "follow": [{"do": "follow", "what": "packets"}],
     "send": [{"do": "operate"}, {"do": "send", "name": "ping"}],
     "wait_for": [{"do": "operate"}, {"do": "wait_for", "name": "power", "timeout_s": 1e6}],

@@ -22,7 +22,7 @@ from flight.link.pus import PusTc
 from flight.node import Node
 from flight.services.board.power import Power
 from flight.services.commanding.commands import Commands
-from flight.services.files.outbox import Outbox
+from flight.store.files.file_store import FileStore
 from flight.swarm.protocol import Admission
 from hal.base import HalError, Image
 from tests.sim.conftest import PASS_START_S, MakeRig, Rig
@@ -203,7 +203,8 @@ def test_files_of_two_apps_have_two_names(make_rig: MakeRig) -> None:
     order(rig.node, "count_sheep")
     order(rig.node, "count_goat", 1)
     rig.until(8)
-    assert [name for name, _ in rig.node.part(Outbox)._waiting] == ["sheep.count.txt", "goats.count.txt"]  # noqa: SLF001 - in order
+    names = [entry.name for entry in rig.node.part(FileStore).entries("products")]
+    assert names == ["sheep.count.txt", "goats.count.txt"]
 
 
 def test_events_of_each_app_are_switched_and_counted(make_rig: MakeRig) -> None:

@@ -29,7 +29,7 @@ EPOCH_NS = 2_152_000_000 * NS
 KNOWN = (
     ("reports", "acceptance_success"), ("reports", "completion_failure"), ("reports", "refusals"),
     ("reports", "time_report"), ("reports", "parameter_values"), ("reports", "hk_definition"), ("structures", "node"),
-    ("events", "boot"), ("events", "upload_received"), ("events", "upload_failed"), ("events", "upload_ignored"),
+    ("events", "boot"),
 )  # fmt: skip
 OTHER = ("u8", "u64", "i64", "f32", "str", "time", "gone")
 VALUES: dict[str, tuple[Value, ...]] = {

@@ -300,3 +300,39 @@ def test_a_large_archive_is_decoded_late_once_whenever_the_ground_is_killed(grou
     with reading(ground.archive) as archive:
         assert charges(archive) == Counter(range(count))
         assert archive.latest()["power.soc"].value == (count - 1) / 1024
+
+
+def test_transfers_of_a_ground_that_is_killed_again_and_again_go_on(ground: RealGround, node: UdpNode) -> None:
+    """Files both ways; SIGKILL at any instant, also while the file that goes up is copied."""
+    chance = random.Random(3)
+    up, down = chance.randbytes(2_000_000), chance.randbytes(400_000)
+    local = ground.folder / "local"
+    local.write_bytes(up)
+    ground.start()
+    with GroundClient(ground.api) as client:
+        client.ask(do="files_put", name="up", path=str(local), wait=False)
+    local.unlink()  # the ground has a copy of its own
+
+    def send() -> None:
+        node.node.end.send("down", down, time.monotonic_ns())
+
+    node.after(0.0, send)
+    for _ in range(4):
+        time.sleep(chance.uniform(0.0, 1.0))
+        ground.end()
+        ground.start()
+    product = ground.folder / "ground" / "products" / "down"
+    wait_until(lambda: node.node.files and product.exists(), "both files are there")
+    assert node.node.files == [("up", up)] and product.read_bytes() == down
+
+    def is_over() -> bool:
+        with GroundClient(ground.api) as client:
+            return all(row["ended"] for row in client.ask(do="files_progress")["transfers"])
+
+    wait_until(is_over, "both ends have said so")
+    ground.end(signal.SIGINT)
+    assert [path.name for path in (ground.folder / "ground" / "transfers").iterdir()] == ["ended.record"]
+    assert sorted(path.name for path in product.parent.iterdir()) == ["down"]
+    with reading(ground.archive) as archive:
+        assert {row.name for row in archive.products()} == {"down"}
+    assert "Traceback" not in ground.said.read_text()

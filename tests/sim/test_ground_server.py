@@ -20,7 +20,6 @@ import pytest
 from flight.contract.parameter_table import decode_table
 from flight.core.errors import OrbitnodeError
 from flight.link.aos_stack import AosConfig, AosFlightLink
-from flight.link.cfdp.transfers import FileReceived
 from ground.changes import Change, Packet
 from ground.cli import cmd, events, parameters, tm
 from ground.cli.api.client import GroundClient
@@ -332,9 +331,10 @@ def test_a_table_is_listed_packed_and_loaded(
     port = ("--port", str(ground.api))
     assert command("load", str(table), *port) == 0
     out = capsys.readouterr().out
-    assert "night.table: 3 of 3 parts arrived" in out and "load_parameter_table completed" in out
+    assert f"night.table: the node has {len(packed.read_bytes())} octets" in out
+    assert "load_parameter_table completed" in out
     assert (node.values[7], node.values[9]) == (0.35, 7.0)
-    assert isinstance(node.files[0], FileReceived) and node.files[0].data == packed.read_bytes()
+    assert node.files == [("night.table", packed.read_bytes())]
     assert "report_parameters completed" in out
     assert command("list", "--json", *port) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out.splitlines()[-1])}
@@ -370,14 +370,18 @@ def test_every_fault_of_a_table_is_said_with_its_line_and_nothing_is_sent(ground
 
 def test_an_upload_that_nobody_hears_fails_in_time(ground: Ground) -> None:
     with GroundClient(ground.api) as client:
-        last = client.ask(do="upload", name="a", octets="00", timeout_s=0.2)
-    assert last["outcome"] == "failed" and last["reason"] == "nothing of it arrived for 0.2 s"
+        last = client.ask(do="files_put", name="a", octets="00", timeout_s=0.2)
+    assert last["outcome"] == "failed" and last["reason"] == "nothing more arrived for 0.2 s"
     for request, says in (
         ({"name": "../a", "octets": "00"}, "cannot be the name of a file on board, 'a' can"),
         ({"name": "a", "octets": "0g"}, "octets should be hexadecimal"),
+        ({"name": "a"}, "has a path or octets, and not both"),
+        ({"name": "a", "path": "b"}, "path should begin at the root"),
+        ({"name": "a", "path": "/none"}, "/none cannot be read: No such file"),
+        ({"name": "a", "octets": "00", "class": 3}, "class is 3, should be one of 1, 2"),
     ):
         with GroundClient(ground.api) as client, pytest.raises(OrbitnodeError, match=says):
-            client.ask(do="upload", **request)
+            client.ask(do="files_put", **request)
 
 
 def test_a_name_that_no_telemetry_has_is_told_from_one_that_has_not_come(

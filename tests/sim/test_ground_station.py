@@ -14,11 +14,12 @@ import pytest
 from flight.contract.fields import Field
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS
-from flight.link.cfdp.transfers import CfdpConfig
+from flight.link.cfdp.transactions.entity_config import EntityConfig
 from flight.link.link import Role
 from flight.link.pus import PusTc, PusTm
 from flight.link.tm_tc_stack import FlightLink
 from ground.changes import Change
+from ground.files.transfer_folder import TransferFolder
 from ground.link.ground_link import Service
 from ground.link.tm_tc_session import GroundSession
 from ground.operator import ACKNOWLEDGED, COMPLETED, LOST, REJECTED, Operator
@@ -46,9 +47,11 @@ class Rig:
         self.node = LittleNode(self.loop, passes)
         self.file = Archive(tmp_path / "archive.db")
         self.archive = self.file.enter(make())
-        self.products = ProductStore(tmp_path / "products", CfdpConfig(entity=2, inactivity_s=100.0))
+        self.products = ProductStore(tmp_path / "products")
+        self.transfers = TransferFolder(tmp_path / "transfers", durable=False)
         self.station = GroundStation(
             make(), GroundSession(BARE), epoch_tai_ns=EPOCH_NS, archive=self.archive, products=self.products,
+            transfers=self.transfers, cfdp=EntityConfig(entity=1, inactivity_s=100.0),
             command_timeout_s=timeout_s,
         )  # fmt: skip
         self.air = LittleAir(self.node)
@@ -250,15 +253,16 @@ def test_a_full_disk_ends_neither_pass_nor_closing(tmp_path: Path, monkeypatch: 
     def full(*_: object) -> None:
         raise OrbitnodeError("archive: database or disk is full")
 
-    for part, name in ((rig.archive, "commit"), (rig.archive, "add_counters"), (rig.products, "_put")):
+    folder = rig.products._folder  # noqa: SLF001 - stands for the disk
+    for part, name in ((rig.archive, "commit"), (rig.archive, "add_counters"), (folder, "adopt")):
         monkeypatch.setattr(part, name, full)
     rig.node.file("a.txt", b"just text")
     rig.node.file("open.txt", bytes(900), drop=3)
     rig.loop.run_until(50 * NS)
     rig.station.commit()
-    assert rig.products.counters.unwritten == 1
+    assert rig.products.counters.unwritten == 2  # as a whole file, and then as what came of one
     rig.ground.close()
-    assert rig.products.counters.unwritten == 2
+    assert rig.products.counters.unwritten == 3
     assert rig.station.station_counters.storage_faults >= 5
 
 

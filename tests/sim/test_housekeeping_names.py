@@ -20,6 +20,7 @@ from flight.contract.failures import Failure
 from flight.contract.fields import Value
 from flight.core.nanoseconds import ns
 from flight.core.utc.leap_seconds import BUILT_IN, LeapRow
+from flight.link.cfdp.transactions.requests import Role
 from flight.link.pus import PusTc
 from flight.link.security.link_security import REASONS
 from flight.link.tm_tc_stack import FlightLink
@@ -35,6 +36,7 @@ from flight.services.commanding.command_log import CommandLog
 from flight.services.commanding.commands import Commands
 from flight.services.commanding.verification import Verification
 from flight.services.files.outbox import Outbox
+from flight.services.files.transfers import FileTransfers
 from flight.services.files.uploads import Uploads
 from flight.services.health.status import BootRecord
 from flight.services.radio.radio import RadioLinks
@@ -46,6 +48,7 @@ from flight.services.reporting.housekeeping import Housekeeping
 from flight.services.reporting.telemetry import Telemetry
 from flight.services.settings.parameters import Parameters
 from flight.services.time.clock import Clock, Correction, TimeService
+from flight.store.files.file_store import FileStore
 from hal.base import PowerReading
 from tests.sim.conftest import MakeRig, Rig
 
@@ -162,6 +165,32 @@ def test_fields_of_thermal(make_rig: MakeRig) -> None:
     })  # fmt: skip
 
 
+def test_fields_of_files(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    node, fresh = settle(make_rig()), numbers()
+    transfers, outbox = node.part(FileTransfers), node.part(Outbox)
+    entity, store = transfers.entity, node.part(FileStore)
+    down = SimpleNamespace(role=Role.SENDER, octets=next(fresh), octets_done=next(fresh), suspended=True, resting=False)
+    up = SimpleNamespace(role=Role.RECEIVER, octets=next(fresh), octets_done=next(fresh), suspended=False, resting=True)
+    idle = SimpleNamespace(role=Role.RECEIVER, octets=None, octets_done=0, suspended=False, resting=False)
+    monkeypatch.setattr(entity, "transactions", lambda: [down] * 5 + [up] * 2 + [idle])
+    entity.counters.data_in, entity.counters.data_out, entity.counters.resent_octets = (next(fresh) for _ in range(3))
+    transfers.completed, transfers.cancelled = next(fresh), next(fresh)
+    outbox.endings.acknowledged, outbox.intake.refused, outbox.evicted = (next(fresh) for _ in range(3))
+    outbox._resting.update(range(4))
+    monkeypatch.setattr(Outbox, "waiting", 61)
+    monkeypatch.setattr(store, "entries", lambda: [SimpleNamespace(octets=1_003)] * 9)
+    right = {
+        "sending": 5, "sending_octets": 5 * down.octets, "sent_octets": 5 * down.octets_done,
+        "receiving": 3, "receiving_octets": 2 * up.octets, "received_octets": 2 * up.octets_done, "suspended": 7,
+        "completed": transfers.completed, "cancelled": transfers.cancelled,
+        "pdus_in": entity.counters.data_in, "pdus_out": entity.counters.data_out,
+        "repeated_octets": entity.counters.resent_octets,
+        "products": 61, "products_acknowledged": outbox.endings.acknowledged, "products_refused": outbox.intake.refused,
+        "products_resting": 4, "stored": 9, "stored_octets": 9 * 1_003, "evicted": outbox.evicted,
+    }  # fmt: skip
+    check(node, "files", right)
+
+
 def test_fields_of_link(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
     node, fresh = settle(make_rig()), numbers()
     link = node.part(RadioLinks)[0].link
@@ -169,10 +198,11 @@ def test_fields_of_link(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> N
     link.counters.tc_frames, link.counters.tc_packets, link._cltus.corrected = (next(fresh) for _ in range(3))
     link.farm.counters.control = next(fresh)
     link.counters.uplink_rejected.update({"frame": next(fresh), "packet": next(fresh), "control_rate": next(fresh)})
+    monkeypatch.setattr(node.part(FileTransfers).entity, "next_pdu", lambda _: None)
     node.part(Outbox).put("waits", bytes(5_000))
     node.part(Outbox).sent, node.part(Uploads).received, node.part(Uploads).failed = (next(fresh) for _ in range(3))
     for _ in range(5):
-        node.part(Uploads).on_packet((0x1000 | node.mission.node.file_apid).to_bytes(2, "big") + b"\xc0\0\0\1??")
+        node.part(FileTransfers).on_packet((0x1000 | node.mission.node.file_apid).to_bytes(2, "big") + b"\xc0\0\0\1??")
     monkeypatch.setattr(node.part(RadioLinks)[0]._radio, "dropped", lambda: 17)
     counters = link.counters
     right = {

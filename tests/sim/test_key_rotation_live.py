@@ -173,7 +173,7 @@ def test_a_record_that_cannot_be_written_is_told_and_stored_as_soon_as_it_can(si
     rough = site.keys.with_name(f"{site.keys.name}.numbers~")
     rough.mkdir()
     site.start("ground")
-    ground, fault = site.processes["ground"], f"{site.keys}.numbers cannot be written: Is a directory"
+    ground, fault = site.processes["ground"], f"{site.keys}.numbers cannot be written: File exists"
     ground.says(f"ground: link security: {fault}; nothing can be sent until it can\n")
     wait_until(site.contact, "contact")
     for more, why in (((), "never sent"), (("--bypass",), "error: nothing can be sent")):

@@ -14,9 +14,13 @@ from puslib.services.pus_020_parameter_management import ParameterManagement
 from puslib.streams.buffer import QueuedOutput
 
 from flight.contract.parameter_table import encode_table
-from flight.link.cfdp.numbers import TransactionNumbers
+from flight.link.cfdp.checksums import CHECKSUMS, CRC32
+from flight.link.cfdp.conditions import ConditionCode
+from flight.link.cfdp.directives import EndOfFile, Metadata
+from flight.link.cfdp.file_data import FileData
+from flight.link.cfdp.header import Header, TransactionId
+from flight.link.space_packet import SpacePacket
 from flight.services.settings.parameters import Parameters
-from ground.link.uploads import Uploads
 from tests.sim.conftest import PASS_START_S, MakeRig, Rig
 
 IN_PASS_S = PASS_START_S + 60
@@ -61,10 +65,13 @@ def test_set_refuse_report_reset(make_rig: MakeRig) -> None:
 
 
 def upload(rig: Rig, name: str, octets: bytes) -> None:
-    made = Uploads(3, 1, 2, TransactionNumbers(0, rig.sent), 1017)  # a transaction number of its own
-    made.begin(name, octets, 0, 60.0)
-    while (given := made.next_packet(1)) is not None:
-        rig.send_packet(given[1])
+    header = Header(TransactionId(1, rig.sent), 2)  # a transaction number of its own
+    for pdu in (
+        Metadata(header, len(octets), CRC32, name, name),
+        FileData(header, 0, octets),
+        EndOfFile(header, ConditionCode.NO_ERROR, CHECKSUMS[CRC32].of(octets), len(octets)),
+    ):
+        rig.send_packet(SpacePacket(3, rig.sent, pdu.encode(), is_command=True).encode())
 
 
 def test_a_table_comes_up_takes_effect_whole_and_outlives_the_power(make_rig: MakeRig) -> None:
@@ -75,7 +82,7 @@ def test_a_table_comes_up_takes_effect_whole_and_outlives_the_power(make_rig: Ma
     upload(rig, "t", encode_table(settings, {"soc_safe_frac": 0.3, "heater_off_c": 9.0}))
     load = rig.send("load_parameter_table", "t")
     rig.until(IN_PASS_S + 10)
-    assert rig.stages(early) == [2] and detail(rig, 2) == "no file t: nothing was uploaded since boot"
+    assert rig.stages(early) == [2] and detail(rig, 2) == "no file uploads/t"
     assert [values[:2] for values in events(rig, "upload_received")] == [("t", 39)]
     assert rig.stages(load) == [1, 3, 7]
     upload(rig, "u", encode_table(settings, {"heater_off_c": 1.0}))
@@ -90,9 +97,9 @@ def test_a_table_comes_up_takes_effect_whole_and_outlives_the_power(make_rig: Ma
     assert rig.craft.boots == 2
     assert [rig.node.part(Parameters).get(n) for n in ("soc_safe_frac", "heater_off_c")] == [0.3, 9.0]
     assert events(rig, "parameters_restored") == [(2, 0, 0)]
-    lost = rig.send("load_parameter_table", "t")
+    again = rig.send("load_parameter_table", "t")
     rig.until(360)
-    assert rig.stages(lost) == [2]
+    assert rig.stages(again) == [1, 3, 7], "the file has outlived the power as well"
 
 
 def test_power_cut_while_a_table_takes_effect_leaves_all_of_it_or_nothing(make_rig: MakeRig) -> None:

@@ -25,6 +25,7 @@ from flight.contract.app import AppContext, CommandRefused, Durable, NodeState, 
 from flight.contract.collect import collect
 from flight.contract.dictionary import Declarations
 from flight.core.errors import StorageError
+from flight.core.future import Future
 from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
@@ -109,8 +110,11 @@ class Camera:
 class Box:
     """An outbox of `capacity` octets."""
 
+    platform: SimPlatform
     capacity: int = 1_000_000
+    durable_after_s: float | None = 0.0
     files: dict[str, bytes] = field(default_factory=dict)
+    puts: list[tuple[str, int, float, bool | None]] = field(default_factory=list)
 
     @property
     def backlog_octets(self) -> int:
@@ -120,11 +124,22 @@ class Box:
     def room_octets(self) -> int:
         return max(0, self.capacity - self.backlog_octets)
 
-    def put(self, name: str, octets: bytes) -> bool:
+    def put(
+        self, name: str, octets: bytes, *, priority: int = 1, value: float = 1.0, arrive: bool | None = None
+    ) -> Future[bool]:
+        durable: Future[bool] = Future()
         if len(octets) > self.room_octets:
-            return False
+            durable.set_result(False)
+            return durable
         self.files[name] = octets
-        return True
+        self.puts.append((name, priority, value, arrive))
+        if self.durable_after_s is None:
+            return durable  # the disk has not answered yet
+        if self.durable_after_s:
+            self.platform.call_at(self.platform.now_ns() + ns(self.durable_after_s), lambda: durable.set_result(True))
+        else:
+            durable.set_result(True)
+        return durable
 
 
 class Ground:
@@ -179,9 +194,10 @@ class Bench:
                  loop: VirtualLoop | None = None, pools: AppPools | None = None) -> None:  # fmt: skip
         self.config, self.loop = config, loop or VirtualLoop()
         self.disk = disk or Disk(Random(1))
-        self.camera, self.box, self.ground, self.notes = Camera(), Box(), Ground(), Notes()
+        self.camera, self.ground, self.notes = Camera(), Ground(), Notes()
         self.state: NodeState | None = GOOD
         self.platform = SimPlatform("t", self.loop, WORLD, self.disk, Random(1), faults=faults, record=self.notes)
+        self.box = Box(self.platform)
         self.vault = Vault(self.platform.storage)
         self.rows = VaultView(self.vault, "payload")
         self.task_faults: list[BaseException] = []
@@ -402,6 +418,36 @@ def test_full_outbox_delays(bench: Callable[..., Bench]) -> None:
     b.box.files.clear()
     b.run(10)
     assert b.manager.statistics().screened > c.screened
+
+
+def test_a_job_ends_only_when_its_product_is_durable(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.box.durable_after_s = None  # the disk does not answer
+    assert b.command("submit_job", 1, 0, 500) == "completed"
+    b.run(40)
+    assert len(b.box.files) == 1 and b.manager.statistics().screened == 0
+    assert [name for name, _ in b.rows.rows("job.")], "the request stays until the product is safe"
+    assert b.manager.jobs.busy == 1
+
+
+def test_products_are_put_with_the_priority_of_their_jobs_and_the_value_of_their_app(
+    bench: Callable[..., Bench], model: Path
+) -> None:
+    b = bench(worker_app=(worker_app(model, value=2.5),))
+    b.run(60)
+    assert {value for _, _, value, _ in b.box.puts} == {2.5}
+    assert {priority for _, priority, _, _ in b.box.puts} == {0, 3}
+
+
+def test_a_large_product_goes_in_two_parts_its_mask_first(bench: Callable[..., Bench], model: Path) -> None:
+    b = bench(worker_app=(worker_app(model, progressive_octets=100),))
+    b.run(10)
+    (first, *_), (second, *_) = b.box.puts[:2]
+    assert first == second.replace(".obsp", "-mask.obsp")
+    mask, whole = decode_mask_product(b.box.files[first]), decode_mask_product(b.box.files[second])
+    assert mask.clear is None and whole.clear is not None
+    assert (mask.mask == whole.mask).all() and mask.header.job == whole.header.job
+    assert len(b.box.files[first]) < len(b.box.files[second])
 
 
 def test_room_taken_by_others_meanwhile_drops(bench: Callable[..., Bench]) -> None:

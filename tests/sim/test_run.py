@@ -118,6 +118,9 @@ def assert_adds_up(summary: dict[str, Any]) -> None:
     assert 0 <= link["frames_lost_to_bit_errors"] <= link["frames_with_bit_errors"]
     files = summary["files"]
     assert files["received"] + files["incomplete"] <= files["begun"]
+    on_board, gone = files["waiting"] + files["resting"], files["evicted"] + files["refused"] + files["lost_with_power"]
+    assert files["put"] == files["acknowledged"] + on_board + gone
+    assert files["acknowledged"] <= files["received"]
     assert tiles["captured"] > 60
     assert link["frames_received"] > 3000
     assert summary["script_failures"] == []

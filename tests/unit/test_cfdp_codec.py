@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from enum import IntEnum
 
@@ -54,6 +55,9 @@ from flight.link.cfdp.tlv import (
 HEADER = Header(TransactionId(0x1AB, 7), 2, Mode.ACKNOWLEDGED, entity_octets=2, number_octets=1)
 IDS = "10 01ab 07 0002"  # lengths, source, number, destination
 LARGE = Header(TransactionId(0x1AB, 7), 2, Mode.ACKNOWLEDGED, large=True, entity_octets=2, number_octets=1)
+CLASS_1 = Header(TransactionId(0x1122, 0x33445566), 0x7788)  # as our entities have them: numbers of 64 bits
+WIDE = Header(TransactionId(0x1122, 0x0102), 0x7788, entity_octets=4, number_octets=2)
+CLASS_1_IDS = "17 1122 0000000033445566 7788"
 
 BY_HAND: list[tuple[Pdu, str]] = [
     (Metadata(HEADER, 300, 3, "ab", "c", True), f"20 000b {IDS} 07 43 0000012c 02 6162 01 63"),
@@ -86,6 +90,23 @@ BY_HAND: list[tuple[Pdu, str]] = [
     (FileData(HEADER, 0x100, b"xyz"), f"30 0007 {IDS} 00000100 78797a"),
     (FileData(LARGE, 2**40, b"xyz"), f"31 000b {IDS} 0000010000000000 78797a"),
     (FileData(HEADER, 0, b"z", True, 3, b"m"), "30 0007 98 01ab 07 0002 c1 6d 00000000 7a"),
+    (FileData(HEADER, 0x100, b""), f"30 0004 {IDS} 00000100"),
+    (FileData(CLASS_1, 0x01020304, b"data"), f"34 0008 {CLASS_1_IDS} 01020304 64617461"),
+    (
+        Metadata(CLASS_1, 0x01020304, 3, "here", "there"),
+        f"24 0011 {CLASS_1_IDS} 07 03 01020304 04 68657265 05 7468657265",
+    ),
+    (
+        EndOfFile(CLASS_1, ConditionCode.CANCEL_REQUEST_RECEIVED, 0xA1B2C3D4, 9, 0x1122),
+        f"24 000e {CLASS_1_IDS} 04 f0 a1b2c3d4 00000009 06 02 1122",
+    ),
+    (EndOfFile(HEADER, ConditionCode.FILE_SIZE_ERROR, 0, 9), f"20 000a {IDS} 04 60 00000000 00000009"),
+    (
+        EndOfFile(
+            Header(TransactionId(0x1122, 0x0102), 0x7788, entity_octets=4, number_octets=2), ConditionCode(0), 1, 2
+        ),
+        "24 000a 31 00001122 0102 00007788 04 00 00000001 00000002",
+    ),
 ]
 
 
@@ -110,6 +131,28 @@ def test_the_crc_is_behind_the_body_and_counts_as_data() -> None:
         assert split_file_data(bytes(broken)) is None
         with pytest.raises(DecodeError, match="CRC-16 mismatch"):
             decode_pdu(bytes(broken))
+
+
+@pytest.mark.parametrize(("body", "reason"), [("", "CRC-16 mismatch"), ("0b", "directive 11")])
+def test_a_crc_needs_a_body_before_it(body: str, reason: str) -> None:
+    octets = bytes.fromhex(body)
+    raw = bytes.fromhex(f"22 {len(octets) + 2:04x} {IDS}") + octets
+    with pytest.raises(DecodeError, match=reason):
+        decode_pdu(raw + crc16(raw).to_bytes(2, "big"))
+
+
+@pytest.mark.parametrize("octets", [0, 1, 62, 63])
+def test_segment_metadata_of_any_length_stand_before_the_offset(octets: int) -> None:
+    pdu = FileData(HEADER, 0x100, b"xyz", record_continuation=3, segment_metadata=b"m" * octets)
+    body = bytes((0xC0 | octets,)) + b"m" * octets + bytes.fromhex("00000100 78797a")
+    raw = bytes.fromhex(f"30 {len(body):04x} 18 {IDS[3:]}") + body
+    assert pdu.encode() == raw and decode_pdu(raw) == pdu
+
+
+@pytest.mark.parametrize("octets", [255, 256, 511, 1000])
+def test_the_length_of_a_pdu_has_two_octets(octets: int) -> None:
+    pdu = FileData(HEADER, 0, bytes(octets))
+    assert decode_pdu(pdu.encode()) == pdu
 
 
 def test_a_crc_that_is_wrong_in_its_low_octet_alone_is_wrong() -> None:
@@ -176,6 +219,8 @@ REFUSALS = {
     f"00 0002 {IDS} 09 80": "CFDP version 0, only 1 is used",
     f"40 0002 {IDS} 09 80": "CFDP version 2, only 1 is used",
     f"20 0003 {IDS} 09 80": "CFDP PDU: header says 12 octets, got 11",
+    f"20 0001 {IDS} 09 80": "CFDP PDU: header says 10 octets, got 11",
+    "20 0000 13": "CFDP PDU: header says 12 octets, got 4",
     f"20 0000 {IDS}": "CFDP PDU without a body",
     f"22 0002 {IDS} 09 80": "CFDP PDU: CRC-16 mismatch",
     f"20 0002 {IDS} 0a 80": "CFDP directive 10, the standard has 4, 5, 6, 7, 8, 9, 12",
@@ -184,9 +229,11 @@ REFUSALS = {
     f"30 0003 {IDS} 000000": "CFDP file data of 3 octets, its header takes 4",
     "30 0004 18 01ab 07 0002 3f 000000": "CFDP file data of 4 octets, its header takes 68",
     f"20 000a {IDS} 04 c0 01020304 0000012c": "CFDP ConditionCode 12 is reserved",
+    f"20 0009 {IDS} 04 00 01020304 000001": "CFDP EOF: octet 9 is needed, there are 8",
     f"20 000d {IDS} 04 00 01020304 0000012c 06 01 02": "CFDP EOF: a fault location without a fault",
     f"20 000d {IDS} 04 10 01020304 0000012c 05 01 02": "CFDP EOF: what stands at its end is not a fault location",
     f"20 000c {IDS} 04 10 01020304 0000012c 06 00": "CFDP entity id of 0 octets, 1 to 8 are allowed",
+    f"20 000b {IDS} 04 10 01020304 0000012c 06": "CFDP EOF: octet 11 is needed, there are 10",
     f"20 000c {IDS} 04 10 01020304 0000012c 06 01": "CFDP EOF: octet 12 is needed, there are 11",
     f"28 0008 {IDS} 05 45 06 01 02 06 01 02": "CFDP Finished: what stands at its end is not a fault location",
     f"28 0003 {IDS} 06 70 01": "CFDP ACK of directive 7, only EOF and Finished are acknowledged",
@@ -194,6 +241,8 @@ REFUSALS = {
     f"28 000d {IDS} 08 {'00' * 12}": "CFDP NAK of 12 octets, should be a multiple of 8",
     f"28 0009 {IDS} 08 00000002 00000001": "CFDP NAK: a stretch from 2 ends before, at 1",
     f"20 0008 {IDS} 07 00 00000000 02 61": "CFDP metadata: octet 8 is needed, there are 7",
+    f"20 0008 {IDS} 07 00 00000000 01 61": "CFDP metadata: octet 8 is needed, there are 7",
+    f"20 0009 {IDS} 07 00 00000000 00 00 02": "CFDP metadata: octet 9 is needed, there are 8",
     f"20 0009 {IDS} 07 00 00000000 01 ff 00": "CFDP metadata: file name is not UTF-8 (invalid start byte)",
     f"20 000b {IDS} 07 00 00000000 00 00 04 02 0f": "CFDP metadata: octet 11 is needed, there are 10",
     f"20 000b {IDS} 07 00 00000000 00 00 04 01 f0": "CFDP FaultHandler 0 is reserved",
@@ -204,6 +253,18 @@ REFUSALS = {
 @pytest.mark.parametrize("octets", REFUSALS)
 def test_what_is_not_a_pdu_is_refused_with_its_reason(octets: str) -> None:
     assert refused(octets) == REFUSALS[octets]
+
+
+def test_options_are_bounded() -> None:
+    options = tuple(OtherTlv(7, b"") for _ in range(128))
+    metadata = Metadata(HEADER, 5, 0, "a", "b", options=options)
+    assert decode_pdu(metadata.encode()) == metadata
+    with pytest.raises(ValueError, match="129 TLVs, 128 at most"):
+        dataclasses.replace(metadata, options=(*options, options[0])).encode()
+    raw = bytearray(metadata.encode() + options[0].encode())
+    raw[1:3] = (int.from_bytes(raw[1:3], "big") + 2).to_bytes(2, "big")
+    with pytest.raises(DecodeError, match="more than 128 TLVs"):
+        decode_pdu(bytes(raw))
 
 
 def test_an_unknown_option_costs_no_file() -> None:
@@ -247,8 +308,8 @@ TOO_LONG: list[tuple[Callable[[], object], str]] = [
     (FileData(HEADER, 0, bytes(65532)).encode, "CFDP PDU with 65536 octets of data, 65535 at most"),
     (FileData(HEADER, 0, b"", False, 0, bytes(64)).encode, "segment metadata of 64 octets, 63 at most"),
     (
-        Metadata(HEADER, 0, 0, "", "", options=(FlowLabel(bytes(255)),) * 260).encode,
-        "CFDP PDU with 66828 octets of data, 65535 at most",
+        Metadata(HEADER, 0, 0, "", "", options=(FlowLabel(bytes(255)),) * 129).encode,
+        "129 TLVs, 128 at most",
     ),
 ]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
+import tracemalloc
+from dataclasses import replace
 
 import pytest
 
@@ -103,6 +106,22 @@ def test_a_large_file_has_64_bit_offsets() -> None:
     assert far.entity.transactions()[0].octets_done == 1
 
 
+@pytest.mark.parametrize("ask", ["nak", "keep alive", "eof"])
+def test_no_octet_is_taken_that_the_offsets_of_the_transaction_cannot_name(ask: str) -> None:
+    end = end_of()
+    end.contents[TransactionId(1, 5)] = Nowhere()
+    large = dataclasses.replace(header(5), large=True)
+    end.on_pdu(FileData(header(5), 0, b"x").encode())
+    end.on_pdu(FileData(header(5), 0xFFFFFFF0, b"x" * 100).encode())
+    end.on_pdu(FileData(large, 1 << 33, b"x").encode())
+    asks = EndOfFile(large, ConditionCode.NO_ERROR, 0, 1 << 33) if ask == "eof" else Prompt(header(5), ask != "nak")
+    end.on_pdu(asks.encode())
+    end.serve()
+    assert len(out(end)) == 1 and end.entity.transactions()[0].octets_done == 1
+    assert end.entity.counters.ignored == {"offset": 2}
+    assert end.faults() == ([ConditionCode.FILE_SIZE_ERROR] if ask == "eof" else [])
+
+
 def test_any_octets_are_counted_and_otherwise_nothing() -> None:
     end = end_of()
     chance = random.Random(1)
@@ -142,6 +161,68 @@ def test_noise_that_opens_transactions_is_bounded_and_costs_no_file_that_is_unde
     assert report.count == 10_000 - 7 and report.meaning == "as many transactions are open as may be"
     end.on_pdu(FileData(header(99_999), 0, b"noise").encode())
     assert [report for report in end.entity.ignored(end.now_ns) if report.reason == "table"] == []
+
+
+def test_a_claimed_length_or_place_costs_no_memory() -> None:
+    """What stands in an EOF, or in front of one octet of data, is held as those octets."""
+    config = EntityConfig(entity=2, pdu_octets=120, transactions=16)
+    end, large = end_of(config), config.file_octets
+    sent = [Header(TransactionId(1, number), 2, Mode.ACKNOWLEDGED, large=True) for number in range(16)]
+    for common in sent:
+        end.contents[common.transaction] = Nowhere()
+    tracemalloc.start()
+    try:
+        for common in sent:
+            end.on_pdu(EndOfFile(common, ConditionCode.NO_ERROR, 0, large).encode())
+            end.on_pdu(FileData(common, large - 1, b"x").encode())
+            end.on_pdu(FileData(common, large, b"x").encode())
+        end.checkpoint()
+        out(end)
+        _, peak_octets = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_octets < 1 << 20
+
+
+def test_every_reason_for_ignoring_is_told_with_what_is_known_of_the_file_and_once_a_minute() -> None:
+    end = end_of()
+    pdus = (
+        Metadata(header(5), 500, 3, "f", "mask.bin"), FileData(header(5), 600, b"x"),
+        FileData(header(5, destination=9), 0, b"x"), Metadata(header(5), 400, 3, "f", "other"),
+    )  # fmt: skip
+    for pdu in pdus:
+        end.on_pdu(pdu.encode())
+    end.on_pdu(b"junk")
+    known, transaction = "mask.bin", TransactionId(1, 5)
+    told = {report.reason: report for report in end.entity.ignored(0)}
+    assert {reason: (one.count, one.transaction, one.name) for reason, one in told.items()} == {
+        "offset": (1, transaction, known), "entity": (1, transaction, ""), "conflict": (1, transaction, known),
+        "malformed": (1, None, ""),
+    }  # fmt: skip
+    assert all(report.meaning for report in told.values())
+    for _ in range(5):
+        end.on_pdu(b"junk")
+    assert end.entity.ignored(60 * NS - 1) == []
+    (report,) = end.entity.ignored(60 * NS)
+    assert (report.reason, report.count) == ("malformed", 5) and end.entity.ignored(200 * NS) == []
+
+
+def test_a_number_is_not_late_because_others_were_higher() -> None:
+    end = end_of()
+    for number in (2**63 - 1, 5, 2**63 - 2, 4, 0):
+        received(end, number)
+    assert len(end.kept) == 5 and all(done.whole for done in end.finished)
+
+
+@pytest.mark.parametrize("kind", [0, 2, 3, 15])
+@pytest.mark.parametrize("pdu_octets", [64, 65, 67, 120])
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_file_is_whole_by_every_checksum_however_it_is_cut(kind: int, pdu_octets: int, mode: Mode) -> None:
+    pair = Pair(replace(NEAR, pdu_octets=pdu_octets), FAR)
+    data = random.Random(kind).randbytes(1021)  # not a multiple of the words that the modular checksum adds
+    pair.near.put("f", data, PutRequest(2, "f", "f", mode=mode, checksum_type=kind))
+    pair.run()
+    assert list(pair.far.kept.values()) == [data]
 
 
 def test_what_cannot_open_a_transaction_does_not() -> None:
@@ -205,6 +286,19 @@ def test_what_is_remembered_is_bounded() -> None:
     assert len(end.entity.ended_record()) < 1000
 
 
+def test_what_ended_out_of_contact_is_answered_in_the_next_but_only_so_much_of_it() -> None:
+    end = end_of()
+    end.set_contact(False)
+    for number in range(500):
+        end.on_pdu(Metadata(header(number), 500, 3, "f", "f").encode())
+        end.on_pdu(EndOfFile(header(number), ConditionCode.CANCEL_REQUEST_RECEIVED, 0, 0, 1).encode())
+    assert end.entity.counters.ended == {"receive_failed": 500} and end.entity.transactions() == []
+    end.set_contact(True)
+    acks = out(end)
+    assert [ack.header.transaction.number for ack in acks] == list(range(500 - 64, 500))
+    assert all(isinstance(ack, Ack) and ack.status is AckStatus.TERMINATED for ack in acks)
+
+
 def test_answers_that_wait_are_bounded_and_said_once() -> None:
     end = CfdpEnd(NEAR)
     for number in range(1000):
@@ -240,6 +334,18 @@ def test_what_was_asked_again_goes_first_but_does_not_stop_new_data() -> None:
     end.on_pdu(Nak(Header(first, 2, Mode.ACKNOWLEDGED), 0, 1000, ((0, 1000),)).encode())
     sent = [decode_pdu(end.next_pdu() or b"").header.transaction for _ in range(8)]
     assert sent == [first, first, first, second] * 2
+
+
+def test_a_peer_that_prompts_without_end_does_not_stop_new_data() -> None:
+    end = end_of()
+    for at in range(0, 1000, 10):
+        end.on_pdu(FileData(header(5), at, b"x").encode())
+    end.put("f", bytes(3000), PutRequest(1, "f", "f"))
+    data = 0
+    for _ in range(100):
+        end.on_pdu(Prompt(header(5), keep_alive=False).encode())
+        data += isinstance(decode_pdu(end.next_pdu() or b""), FileData)
+    assert data == 24  # and once the metadata
 
 
 def test_nothing_is_sent_out_of_contact_and_a_new_entity_has_none() -> None:

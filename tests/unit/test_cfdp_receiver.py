@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 
 import pytest
@@ -24,7 +25,7 @@ from flight.link.cfdp.transactions.entity_config import EntityConfig
 from flight.link.cfdp.transactions.filestore import FilestoreRefusal
 from flight.link.cfdp.transactions.indications import FileComplete, StoreRecord, TransactionFinished
 from flight.link.cfdp.transactions.requests import Refused, Retained, TransactionStatus
-from tests.cfdp_ends import CfdpEnd
+from tests.cfdp_ends import CfdpEnd, Content
 
 DATA = bytes(range(250)) * 2
 CRC = zlib.crc32(DATA)
@@ -58,7 +59,7 @@ class Receiving:
             self.end.on_pdu(pdu.encode())
         return self.out()
 
-    def wait(self, seconds: float) -> list[Pdu]:
+    def advance(self, seconds: float) -> list[Pdu]:
         self.end.now_ns += int(seconds * NS)
         self.end.on_time()
         return self.out()
@@ -158,16 +159,16 @@ def test_what_is_missing_is_asked_for_after_the_eof_metadata_first() -> None:
     receiving = Receiving()
     (nak,) = receiving.hear(receiving.data(100, 200), receiving.eof())
     assert isinstance(nak, Nak) and nak.requests == ((0, 0), (0, 100), (200, 500))
-    assert receiving.wait(6.9) == []
-    assert receiving.wait(0.1) == [nak]
+    assert receiving.advance(6.9) == []
+    assert receiving.advance(0.1) == [nak]
 
 
 def test_a_round_that_is_over_begins_the_next_at_once_and_a_slow_one_is_waited_for() -> None:
     receiving = Receiving()
     receiving.hear(receiving.metadata(), receiving.eof())
     assert receiving.hear(receiving.data(0, 100)) == []
-    assert receiving.wait(6) == [] and receiving.hear(receiving.data(200, 300)) == []
-    assert receiving.wait(6) == []  # the timer began again with the last new octet
+    assert receiving.advance(6) == [] and receiving.hear(receiving.data(200, 300)) == []
+    assert receiving.advance(6) == []  # the timer began again with the last new octet
     (nak,) = receiving.hear(receiving.data(400, 500))
     assert isinstance(nak, Nak) and nak.requests == ((100, 200), (300, 400))
 
@@ -203,8 +204,8 @@ def test_prompts_are_answered() -> None:
 def test_progress_is_told_by_itself_only_if_configured() -> None:
     receiving = Receiving(keep_alive_s=20.0)
     receiving.hear(receiving.metadata(), receiving.data(0, 100))
-    assert receiving.wait(20) == [KeepAlive(receiving.header, 100)]
-    assert receiving.wait(20) == [KeepAlive(receiving.header, 100)]
+    assert receiving.advance(20) == [KeepAlive(receiving.header, 100)]
+    assert receiving.advance(20) == [KeepAlive(receiving.header, 100)]
 
 
 def test_an_eof_that_comes_again_is_acknowledged_again() -> None:
@@ -284,7 +285,7 @@ def test_a_checksum_mismatch_is_a_fault_by_its_handler(handler: FaultHandler) ->
     receiving.end.settle()
     if handler is FaultHandler.SUSPEND:
         assert receiving.status.resting
-        receiving.wait(50)  # it wakes, and the owner looks again
+        receiving.advance(50)  # it wakes, and the owner looks again
         assert receiving.state == "complete"
         return
     assert receiving.state == ("ended" if handler is FaultHandler.ABANDON else "decided")
@@ -370,6 +371,19 @@ def test_what_came_first_stays() -> None:
     assert content[:100] == DATA[:100] and receiving.end.entity.counters.octets_in == 500
 
 
+def test_one_segment_closes_only_so_many_gaps_and_the_next_one_the_rest() -> None:
+    receiving = Receiving(ranges=200)
+    data = bytes(200)
+    receiving.hear(receiving.metadata(200))
+    receiving.hear(*(FileData(receiving.header, at, data[:1]) for at in range(0, 200, 2)))
+    all_of_it = FileData(receiving.header, 0, data)
+    assert receiving.status.octets_done == 100
+    receiving.hear(all_of_it)
+    assert receiving.status.octets_done == 164
+    receiving.hear(all_of_it)
+    assert receiving.status.octets_done == 200 and bytes(receiving.end.contents[receiving.id].data) == data
+
+
 def test_two_senders_with_one_id_conflict_and_the_first_counts() -> None:
     receiving = Receiving()
     other = Receiving(Mode.UNACKNOWLEDGED)
@@ -381,6 +395,34 @@ def test_a_file_of_records_is_refused() -> None:
     receiving = Receiving()
     receiving.hear(receiving.metadata(), FileData(receiving.header, 0, DATA[:100], records=True))
     assert receiving.end.faults() == [ConditionCode.INVALID_FILE_STRUCTURE] and receiving.state == "decided"
+
+
+@pytest.mark.parametrize("state", ["complete", "decided", "finished"])
+def test_segments_of_records_are_no_fault_of_a_file_that_is_there(state: str) -> None:
+    receiving = Receiving()
+    abandon = FaultHandlerOverride(ConditionCode.INVALID_FILE_STRUCTURE, FaultHandler.ABANDON)
+    receiving.hear(receiving.metadata(options=(abandon,)), receiving.data(), receiving.eof())
+    if state != "complete":
+        receiving.end.settle()
+    if state == "finished":
+        receiving.end.checkpoint()
+    receiving.hear(dataclasses.replace(receiving.data(), records=True))
+    assert receiving.state == state and receiving.ignored == {"state": 1}
+
+
+def test_a_transaction_that_ends_as_its_rest_does_ends_once() -> None:
+    receiving = Receiving(Mode.UNACKNOWLEDGED)
+
+    def refuse(transaction: TransactionId) -> Content:  # noqa: ARG001 - as the port has it
+        raise FilestoreRefusal("no room")
+
+    receiving.end.open_destination = refuse  # type: ignore[method-assign]
+    rest = FaultHandlerOverride(ConditionCode.FILESTORE_REJECTION, FaultHandler.SUSPEND)
+    abandon = FaultHandlerOverride(ConditionCode.INVALID_FILE_STRUCTURE, FaultHandler.ABANDON)
+    receiving.hear(receiving.metadata(0, options=(rest, abandon)), receiving.eof(0, 0))
+    receiving.hear(receiving.data(0, 0))  # ends the rest, and begins the next
+    receiving.hear(dataclasses.replace(receiving.data(), records=True))
+    assert receiving.outcome.condition is ConditionCode.FILESTORE_REJECTION
 
 
 def test_an_unknown_checksum_type_is_a_fault_and_ignored_it_is_none() -> None:
@@ -395,9 +437,9 @@ def test_an_unknown_checksum_type_is_a_fault_and_ignored_it_is_none() -> None:
 
 def test_a_sender_that_is_silent_before_the_eof_is_a_fault_and_the_rest_ends_with_its_next_word() -> None:
     receiving = in_state("open")
-    receiving.wait(99)
+    receiving.advance(99)
     assert receiving.end.faults() == []
-    receiving.wait(1)
+    receiving.advance(1)
     assert receiving.end.faults() == [ConditionCode.INACTIVITY_DETECTED] and receiving.status.resting
     receiving.hear(receiving.data(100, 200))
     assert not receiving.status.resting
@@ -407,7 +449,7 @@ def test_a_sender_that_never_finishes_is_given_up() -> None:
     for state in ("open", "missing", "finished"):
         receiving = in_state(state)
         for _ in range(200):
-            receiving.wait(10)
+            receiving.advance(10)
             receiving.end.serve()
             receiving.end.entity.on_pdu(b"noise", receiving.end.now_ns)
         assert receiving.state == "ended", state
@@ -417,7 +459,7 @@ def test_a_sender_that_never_finishes_is_given_up() -> None:
 def test_a_sender_that_talks_without_bringing_an_octet_is_given_up() -> None:
     receiving = in_state("missing")
     for _ in range(200):
-        receiving.wait(10)
+        receiving.advance(10)
         receiving.end.serve()
         if receiving.state == "ended":
             break
@@ -429,7 +471,7 @@ def test_a_sender_that_talks_without_bringing_an_octet_is_given_up() -> None:
 def test_a_sender_that_repeats_itself_before_the_eof_is_given_up() -> None:
     receiving = in_state("open")
     for _ in range(1000):
-        receiving.wait(10)
+        receiving.advance(10)
         receiving.end.serve()
         if receiving.state != "open":
             break
@@ -441,7 +483,7 @@ def test_a_sender_that_repeats_itself_before_the_eof_is_given_up() -> None:
 def test_a_sender_that_repeats_its_eof_and_never_takes_the_finished_is_given_up() -> None:
     receiving = in_state("finished")
     for _ in range(200):
-        receiving.wait(3)
+        receiving.advance(3)
         if receiving.state == "ended":
             break
         receiving.hear(receiving.eof())
@@ -451,18 +493,28 @@ def test_a_sender_that_repeats_its_eof_and_never_takes_the_finished_is_given_up(
 def test_class_1_waits_for_octets_that_were_overtaken_and_reports_what_is_missing() -> None:
     receiving = Receiving(Mode.UNACKNOWLEDGED)
     assert receiving.hear(receiving.metadata(), receiving.data(0, 100), receiving.data(300, 500), receiving.eof()) == []
-    receiving.wait(5)
+    receiving.advance(5)
     assert receiving.state == "missing"
-    receiving.wait(5)
+    receiving.advance(5)
     assert receiving.outcome.condition is ConditionCode.CHECK_LIMIT_REACHED
     assert receiving.outcome.missing == ((100, 300),) and receiving.outcome.octets == 500
+
+
+def test_a_limit_that_the_sender_wants_ignored_is_ignored_only_so_often() -> None:
+    receiving = Receiving(Mode.UNACKNOWLEDGED)
+    ignore = FaultHandlerOverride(ConditionCode.CHECK_LIMIT_REACHED, FaultHandler.IGNORE)
+    receiving.hear(receiving.metadata(options=(ignore,)), receiving.eof())
+    for _ in range(20):
+        receiving.advance(5)
+    assert receiving.outcome.condition is ConditionCode.CHECK_LIMIT_REACHED
+    assert receiving.end.faults() == [ConditionCode.CHECK_LIMIT_REACHED] * 3
 
 
 def test_class_1_without_metadata_is_delivered_without_a_name() -> None:
     receiving = Receiving(Mode.UNACKNOWLEDGED)
     receiving.hear(receiving.data(), receiving.eof())
-    receiving.wait(5)
-    receiving.wait(5)
+    receiving.advance(5)
+    receiving.advance(5)
     assert FileComplete(receiving.id, "", 500, None, CRC) in receiving.end.told
     receiving.end.settle()
     assert receiving.outcome.whole and receiving.outcome.name == ""
@@ -508,7 +560,7 @@ def test_responses_are_cut_to_what_a_finished_has_room_for() -> None:
 def test_a_suspended_receiver_takes_octets_and_says_nothing() -> None:
     receiving = in_state("missing")
     receiving.end.take(receiving.end.entity.suspend(receiving.id, 0))
-    assert receiving.wait(1000) == [] and receiving.end.faults() == []
+    assert receiving.advance(1000) == [] and receiving.end.faults() == []
     assert [type(pdu) for pdu in receiving.hear(receiving.data(100, 200), receiving.eof())] == [Ack]
     receiving.end.take(receiving.end.entity.resume(receiving.id, receiving.end.now_ns))
     (nak,) = receiving.out()
@@ -566,6 +618,18 @@ def test_a_cancel_ends_a_suspension() -> None:
     receiving.end.take(receiving.end.entity.cancel(receiving.id, 0))
     receiving.end.checkpoint()
     assert [type(pdu) for pdu in receiving.out()] == [Finished]
+
+
+@pytest.mark.parametrize("state", ["decided", "finished"])
+def test_a_cancel_that_is_too_late_still_ends_a_suspension(state: str) -> None:
+    receiving = in_state(state)
+    receiving.end.take(receiving.end.entity.suspend(receiving.id, receiving.end.now_ns))
+    receiving.end.checkpoint()
+    assert receiving.advance(1000) == []
+    receiving.end.take(receiving.end.entity.cancel(receiving.id, receiving.end.now_ns))
+    receiving.end.checkpoint()
+    (finished,) = receiving.out()
+    assert isinstance(finished, Finished) and finished.condition is ConditionCode.NO_ERROR
 
 
 def test_a_whole_file_that_is_suspended_is_told_of_after_the_resume() -> None:

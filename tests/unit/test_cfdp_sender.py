@@ -46,7 +46,7 @@ class Sending:
         self.end.on_pdu(pdu.encode())
         return self.out()
 
-    def wait(self, seconds: float) -> list[Pdu]:
+    def advance(self, seconds: float) -> list[Pdu]:
         self.end.now_ns += int(seconds * NS)
         self.end.on_time()
         return self.out()
@@ -107,9 +107,9 @@ def test_class_1_ends_with_its_eof_and_claims_nothing() -> None:
 
 def test_an_ack_of_the_eof_is_awaited_and_the_eof_repeated_until_it_comes() -> None:
     sending = in_state("ack_awaited")
-    assert [type(pdu) for pdu in sending.wait(10)] == [EndOfFile]
+    assert [type(pdu) for pdu in sending.advance(10)] == [EndOfFile]
     sending.hear(sending.ack())
-    assert sending.state == "finished_awaited" and sending.wait(10) == []
+    assert sending.state == "finished_awaited" and sending.advance(10) == []
 
 
 @pytest.mark.parametrize("state", ["sending", "finished_awaited", "cancelling"])
@@ -145,6 +145,12 @@ def test_requests_that_no_file_can_have_are_refused_and_the_rest_is_served() -> 
     assert sending.end.entity.counters.ignored["request"] == 1
 
 
+def test_of_one_nak_only_so_many_requests_are_served() -> None:
+    sending = in_state("finished_awaited")
+    sending.end.on_pdu(Nak(sending.header, 0, 500, (*((0, 1),) * 1024, (300, 301))).encode())
+    assert [(pdu.offset, len(pdu.data)) for pdu in sending.out() if isinstance(pdu, FileData)] == [(0, 1)]
+
+
 def test_asking_twice_for_what_was_not_sent_yet_costs_nothing() -> None:
     sending = in_state("finished_awaited")
     for _ in range(5):
@@ -173,6 +179,15 @@ def test_the_receiver_has_the_last_word(state: str) -> None:
     (answer,) = sending.hear(sending.finished())
     assert isinstance(answer, Ack) and answer.directive is Directive.FINISHED
     assert sending.outcome.whole and sending.outcome.condition is ConditionCode.NO_ERROR
+
+
+def test_a_file_that_is_kept_although_something_is_wrong_with_it_is_not_delivered() -> None:
+    sending = in_state("finished_awaited")
+    finished = Finished(
+        sending.header, ConditionCode.FILE_CHECKSUM_FAILURE, DeliveryCode.COMPLETE, FileStatus.RETAINED, (), 2
+    )
+    sending.hear(finished)
+    assert sending.outcome.condition is ConditionCode.FILE_CHECKSUM_FAILURE and not sending.outcome.whole
 
 
 def test_a_finished_before_the_eof_is_of_another_file() -> None:
@@ -220,7 +235,7 @@ def test_without_an_answer_it_rests_and_in_the_end_it_is_given_up(state: str) ->
     for _ in range(100):
         if sending.state == "ended":
             break
-        sending.wait(10)
+        sending.advance(10)
         status = sending.end.entity.report(sending.id)
         rested += status is not None and status.resting
     assert rested and sending.outcome.condition in (
@@ -233,11 +248,11 @@ def test_without_an_answer_it_rests_and_in_the_end_it_is_given_up(state: str) ->
 def test_a_rest_ends_with_the_next_contact() -> None:
     sending = in_state("ack_awaited")
     for _ in range(3):
-        sending.wait(10)
+        sending.advance(10)
     status = sending.end.entity.report(sending.id)
     assert status is not None and status.resting
     sending.end.set_contact(False)
-    assert sending.wait(10_000) == []
+    assert sending.advance(10_000) == []
     sending.end.set_contact(True)
     assert [type(pdu) for pdu in sending.out()] == [EndOfFile]
 
@@ -246,22 +261,22 @@ def test_no_limit_runs_out_of_contact() -> None:
     sending = in_state("ack_awaited")
     sending.end.set_contact(False)
     assert sending.end.entity.next_time_ns is None
-    assert sending.wait(1e6) == [] and sending.end.faults() == []
+    assert sending.advance(1e6) == [] and sending.end.faults() == []
     sending.end.set_contact(True)
     assert [type(pdu) for pdu in sending.out()] == [EndOfFile]  # what was on its way may be lost
 
 
 def test_a_receiver_that_says_nothing_after_its_ack_is_asked_by_the_eof() -> None:
     sending = in_state("finished_awaited")
-    assert sending.wait(99) == []
-    assert sending.wait(1) == [] and sending.end.faults() == [ConditionCode.INACTIVITY_DETECTED]
-    assert [type(pdu) for pdu in sending.wait(50)] == [EndOfFile] and sending.state == "ack_awaited"
+    assert sending.advance(99) == []
+    assert sending.advance(1) == [] and sending.end.faults() == [ConditionCode.INACTIVITY_DETECTED]
+    assert [type(pdu) for pdu in sending.advance(50)] == [EndOfFile] and sending.state == "ack_awaited"
 
 
 def test_a_receiver_that_talks_and_never_finishes_is_given_up() -> None:
     sending = in_state("finished_awaited")
     for _ in range(1000):
-        sending.wait(10)
+        sending.advance(10)
         if sending.state not in ("ack_awaited", "finished_awaited"):
             break
         sending.hear(KeepAlive(sending.header, 500))
@@ -277,8 +292,8 @@ def test_class_1_with_closure_waits_for_the_finished_up_to_the_check_limit() -> 
     assert sending.outcome.whole
     sending = Sending(Mode.UNACKNOWLEDGED, closure=True)
     sending.out()
-    assert sending.wait(5) == []
-    (eof,) = sending.wait(5)
+    assert sending.advance(5) == []
+    (eof,) = sending.advance(5)
     assert isinstance(eof, EndOfFile) and eof.condition is ConditionCode.CHECK_LIMIT_REACHED
     assert sending.outcome.condition is ConditionCode.CHECK_LIMIT_REACHED
 
@@ -323,7 +338,7 @@ def test_class_1_repeats_what_may_be_lost_in_the_modem() -> None:
 def test_a_suspended_sender_is_silent_and_goes_on() -> None:
     sending = in_state("ack_awaited")
     sending.end.take(sending.end.entity.suspend(sending.id, 0))
-    assert sending.wait(1000) == [] and sending.end.faults() == []
+    assert sending.advance(1000) == [] and sending.end.faults() == []
     sending.end.set_contact(False)
     sending.end.set_contact(True)
     assert sending.out() == []
@@ -367,7 +382,7 @@ def test_metadata_without_a_file_are_repeated_until_the_finished_comes() -> None
     sending = Sending(name="", options=(MessageToUser(b"hello"),))
     (metadata,) = sending.out()
     assert isinstance(metadata, Metadata) and metadata.octets == 0
-    assert sending.wait(10) == [metadata]
+    assert sending.advance(10) == [metadata]
     sending.hear(sending.finished())
     assert sending.outcome.condition is ConditionCode.NO_ERROR
 
@@ -431,6 +446,27 @@ def test_numbers_that_return_are_passed_over() -> None:
     sending.end.boot(newer_content=False)
     second = sending.end.put("f", DATA, PutRequest(2, "f", "f"))
     assert second != first
+
+
+@pytest.mark.parametrize("per_contact", [1, 2, 3, 7])
+def test_contacts_that_are_shorter_than_what_is_repeated_bring_the_file_to_its_end(per_contact: int) -> None:
+    sending = Sending(Mode.UNACKNOWLEDGED)
+    sent = 0
+    for _ in range(20):
+        for _ in range(per_contact):
+            sent += sending.end.next_pdu() is not None
+        sending.end.set_contact(False)
+        sending.end.now_ns += NS
+        sending.end.set_contact(True)
+    assert sending.state == "ended" and sent <= 2 * 7
+
+
+def test_a_cancel_ends_a_suspension_also_the_second_time() -> None:
+    sending = in_state("cancelling")
+    sending.end.take(sending.end.entity.suspend(sending.id, sending.end.now_ns))
+    assert sending.advance(60) == []
+    sending.end.take(sending.end.entity.cancel(sending.id, sending.end.now_ns))
+    assert [type(pdu) for pdu in sending.out()] == [EndOfFile]
 
 
 def test_the_checksum_counts_every_octet_once_over_blocks_rewinds_and_reboots() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -18,27 +19,23 @@ from flight.contract.parameter_table import decode_table, encode_table
 from flight.core.errors import DecodeError
 from flight.core.nanoseconds import ns
 from flight.kernels import AosLink, BatchExtractor, TmLink, Verdict, crc16, crc16_units
-from flight.link.cfdp.class1_pdu import (
-    CHECKSUM_CRC32,
-    CHECKSUM_MODULAR,
-    CHECKSUMS,
-    NO_ERROR,
-    EndOfFile,
-    FileData,
-    Metadata,
-    TransactionId,
-    decode_pdu,
-    encode_pdu,
-)
-from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, FileReceived
+from flight.link.cfdp.checksums import CHECKSUMS, CRC32, CRC32C, MODULAR
+from flight.link.cfdp.file_data import FileData
+from flight.link.cfdp.header import Header, TransactionId
+from flight.link.cfdp.pdu import decode_pdu
+from flight.link.cfdp.transactions.indications import FileComplete
 from flight.link.pus import PusTc, PusTm
 from flight.link.tc.tc_frame import TcFrame
 from flight.link.tm.aos_frame import AosFormat, AosFrame
 from flight.link.tm.tm_frame import TmFrame
+from flight.services.files.completion import _Check
 from flight.services.recorder.packet_store import PacketStore, StoreConfig
+from flight.store.files.refusal import FileRefused
 from flight.store.generations import Generations
 from flight.store.journal import Journal
 from flight.store.segments import HEAD_OCTETS
+from ground.files.file_check import check_file
+from ground.files.working_file import WorkingFile
 from hal.board_wire import BoardFrame, Kind, WireError, cobs_decode, cobs_encode
 from sim_hw.machine.disk import Disk
 from sim_hw.machine.loop import VirtualLoop
@@ -47,18 +44,10 @@ AOS = AosFormat(0x1AB, 32)
 SETTINGS = tuple(Setting(number, name, "", 0.0, 0.0, 9.0, "") for number, name in enumerate("ab", 1))
 
 
-def with_crc(raw: bytes) -> bytes:
-    """A PDU of ours with the CRC that other senders may put behind it."""
-    length = (raw[1] << 8 | raw[2]) + 2
-    body = bytes((raw[0] | 0x02,)) + length.to_bytes(2, "big") + raw[3:]
-    return body + crc16(body).to_bytes(2, "big")
-
-
 def board_decode(raw: bytes) -> object:
     return BoardFrame.decode(cobs_encode(raw))
 
 
-PDU = encode_pdu(FileData(TransactionId(1, 2), 3, 0, b"content"))
 SIXTEEN: dict[str, tuple[bytes, Callable[[bytes], object]]] = {
     "TC frame": (TcFrame(0x1AB, 0, 7, b"command").encode(), TcFrame.decode),
     "TM frame": (TmFrame(0x1AB, 0, 1, 2, 0, bytes(8), bytes(4)).encode(20), lambda raw: TmFrame.decode(raw, 20)),
@@ -68,7 +57,7 @@ SIXTEEN: dict[str, tuple[bytes, Callable[[bytes], object]]] = {
     ),
     "telecommand packet": (PusTc(1, 2, 17, 1, b"").encode(), PusTc.decode),
     "telemetry packet": (PusTm(1, 2, 17, 2, b"data", 10**18).encode(), PusTm.decode),
-    "PDU with CRC": (with_crc(PDU), decode_pdu),
+    "PDU with CRC": (FileData(Header(TransactionId(1, 2), 3, crc=True), 0, b"content").encode(), decode_pdu),
     "frame of a board": (cobs_decode(BoardFrame(Kind(1), 5, b"body").encode().strip(b"\0")), board_decode),
 }
 
@@ -123,24 +112,43 @@ def test_batches_of_frames_take_the_one_right_value(kind: str) -> None:
     assert [residue == 0 for residue in residues] == [not one for one in refused]
 
 
-@pytest.mark.parametrize("kind", [CHECKSUM_CRC32, CHECKSUM_MODULAR])
-def test_a_file_is_received_with_its_own_checksum_alone(kind: int) -> None:
+@pytest.mark.parametrize("kind", [CRC32, CRC32C, MODULAR])
+def test_a_file_is_kept_with_its_own_checksum_alone(kind: int, tmp_path: Path) -> None:
+    """At either end: ours of the ground reads the file in slices, that of the node sees it go by in blocks."""
     content = bytes(range(200))
-    right = CHECKSUMS[kind](content).to_bytes(4, "big")
+    right = CHECKSUMS[kind].of(content).to_bytes(4, "big")
+    working = WorkingFile(tmp_path / "file", None)
+    working.write(0, content)
 
-    def received(checksum: bytes) -> bool:
-        receiver, one = CfdpReceiver(CfdpConfig(entity=3, file_octets=1_000)), TransactionId(1, 2)
-        actions = []
-        for pdu in (
-            Metadata(one, 3, len(content), kind, "f", "f"),
-            FileData(one, 3, 0, content),
-            EndOfFile(one, 3, NO_ERROR, int.from_bytes(checksum, "big"), len(content)),
-        ):
-            actions += receiver.on_pdu(encode_pdu(pdu), 0)
-        return any(isinstance(action, FileReceived) for action in actions)
+    def on_ground(checksum: bytes) -> bool:
+        slices = check_file(working, len(content), kind, int.from_bytes(checksum, "big"))
+        with pytest.raises(StopIteration) as ended:
+            next(slices)
+        return not ended.value.value.fault
 
-    assert received(right)
-    assert not any(received(wrong) for wrong in each_octet_of(right))
+    def on_board(checksum: bytes) -> bool:
+        complete = FileComplete(TransactionId(1, 2), "f", len(content), kind, int.from_bytes(checksum, "big"))
+        check = _Check(complete, lambda: False)
+        try:
+            for at in range(0, len(content), 64):
+                check.add(content[at : at + 64])
+        except FileRefused:
+            return False
+        return True
+
+    for keeps in (on_ground, on_board):
+        assert keeps(right)
+        assert not any(keeps(wrong) for wrong in each_octet_of(right))
+
+
+@pytest.mark.parametrize("kind", [CRC32, MODULAR])
+def test_without_metadata_either_checksum_may_be_meant(kind: int, tmp_path: Path) -> None:
+    working = WorkingFile(tmp_path / "file", None)
+    working.write(0, b"content")
+    for checksum, fault in ((CHECKSUMS[kind].of(b"content"), ""), (1, "checksum mismatch")):
+        with pytest.raises(StopIteration) as ended:
+            next(check_file(working, 7, None, checksum))
+        assert ended.value.value.fault == fault
 
 
 def test_a_parameter_table_with_any_other_checksum_is_refused() -> None:

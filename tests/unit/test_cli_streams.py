@@ -153,3 +153,13 @@ assert [os.readlink(f"/proc/self/fd/{{n}}") for n in (1, 2)] == ["/dev/null"] * 
 """
     assert orbitnode(out=None, err=None, code=code).returncode == 0
     assert (tmp_path / "journal").read_bytes() == b""
+
+
+def test_a_command_that_follows_ends_with_its_reader_though_there_is_nothing_new_to_write() -> None:
+    code = "from ground.cli.api.client import pace\nfor _ in pace(0.01): pass"
+    with broken("reader gone") as out:
+        ended = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, stdout=out, stderr=subprocess.PIPE, text=True, timeout=GIVE_UP_S,
+            check=False,
+        )  # fmt: skip
+    assert ended.stderr.splitlines()[-1] == "BrokenPipeError"

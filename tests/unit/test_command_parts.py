@@ -257,7 +257,9 @@ def test_failure_codes_have_the_numbers_that_they_always_had() -> None:
     assert {code.name: int(code) for code in Failure} == {
         "UNKNOWN_APID": 1, "UNKNOWN_COMMAND": 2, "BAD_LENGTH": 3, "BAD_VALUE": 4, "QUEUE_FULL": 5,
         "REFUSED_IN_MODE": 6, "DEVICE": 7, "STORAGE": 8, "UNFINISHED": 9, "TOO_MANY": 10, "INTERRUPTED": 11,
-        "LATE": 12, "NO_ROOM": 20, "NOT_RELEASED": 21,
+        "LATE": 12, "NO_ROOM": 20, "NOT_RELEASED": 21, "FILE_NAME": 30, "NO_DIRECTORY": 31, "FILE_EXISTS": 32,
+        "NO_FILE": 33, "FILE_QUOTA": 34, "TOO_MANY_FILES": 35, "FILE_LOCKED": 36, "FILE_BUSY": 37, "FILE_DAMAGED": 38,
+        "NO_TRANSFER": 39,
     }  # fmt: skip
     assert st01.NONE == 0
 
@@ -266,7 +268,7 @@ def test_every_failure_code_counts_as_a_failure() -> None:
     verification = Verification(5, telemetry(Keeping()))
     for code in Failure:
         verification.count(st01.COMPLETED, code)
-    assert verification.counts == {"completion_failure": 14}
+    assert verification.counts == {"completion_failure": 24}
 
 
 def test_the_body_of_a_held_command_is_run_once_however_often_its_task_starts() -> None:

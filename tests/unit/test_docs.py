@@ -19,10 +19,8 @@ from flight.contract.dictionary import SEVERITIES
 from flight.contract.fields import TYPES
 from flight.contract.sections import NODE_KEYS, NodeConfig
 from flight.core.config import Fault, read_table
-from flight.link.cfdp.transfers import CfdpConfig
 from flight.link.kinds import LINK_KINDS
 from flight.mission import MISSIONS
-from flight.services.files.outbox import OutboxConfig
 from flight.services.recorder.recorder import RecorderConfig
 from hal.kinds import KINDS as DEVICE_KINDS
 from payloads.config import PayloadConfig
@@ -104,10 +102,6 @@ def test_mission_guide_shows_the_defaults_of_lists(kind: type[Any], table: str, 
     shown = read_table(kind, {name: merged[name] for name in lists}, (table,), faults)
     assert faults == []
     assert all(getattr(shown, name) == getattr(default, name) for name in lists)
-
-
-def test_the_entity_of_the_ground_has_the_same_default_in_both() -> None:
-    assert OutboxConfig().ground_entity == CfdpConfig().entity
 
 
 @pytest.mark.parametrize("kind", LINK_KINDS)

@@ -135,7 +135,7 @@ def test_what_the_node_declares_is_known_and_none_of_the_like_lacks_it() -> None
                 for one in every_field(ORBIT) if one.refers}  # fmt: skip
     assert meanings == {
         "structure": {Refers.STRUCTURE}, "hk_parameter": {Refers.HK_PARAMETER}, "parameter": {Refers.SETTING},
-        "value": {Refers.SETTING_VALUE}, "event": {Refers.EVENT}, "event_number": {Refers.EVENT},
+        "value": {Refers.SETTING_VALUE, ""}, "event": {Refers.EVENT}, "event_number": {Refers.EVENT},
         "event_apid": {Refers.APPLICATION}, "apid": {Refers.APPLICATION, ""},
     }  # fmt: skip
 

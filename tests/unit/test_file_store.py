@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -310,7 +311,7 @@ def test_two_that_finish_at_once_under_one_name_do_so_one_after_the_other(bench:
 
     for at in range(3):
         bench.scheduler.spawn(f"{at}", partial(finish, at=at))
-    bench.wait()
+    bench.advance()
     assert len(done) == 3 and bench.store.entries() == [done[-1]] and bench.contents() == {done[-1].number}
     bench.boot()
     assert bench.store.entries() == [done[-1]]
@@ -325,17 +326,17 @@ def test_a_task_that_is_cancelled_while_its_row_is_stored_has_its_file_all_the_s
 
     task = bench.scheduler.spawn("finish", finish)
     while draft.state is not DraftState.STORED:
-        bench.wait(0.001)
+        bench.advance(0.001)
     task.cancel()
     bench.store.drop(draft)
-    bench.wait()
+    bench.advance()
     assert [entry.name for entry in bench.store.entries()] == ["x"]
     other = bench.store.draft("uploads", "y", 1)
     other.write(0, b"1")
     task = bench.scheduler.spawn("finish", lambda task: _finish(bench, task, other))
-    bench.wait(0.001)
+    bench.advance(0.001)
     task.cancel()
-    bench.wait()
+    bench.advance()
     assert other.state is DraftState.OPEN and bench.finish(other).name == "y"
 
 
@@ -375,7 +376,7 @@ def test_much_that_is_written_is_synced_on_its_way_and_holds_no_command_up() -> 
         dirty = 0 if bench.storage.counters.syncs > before else dirty + 50_000
         most = max(most, dirty)
     assert most <= 1 << 20 and bench.store.syncing is not None and not bench.store.syncing.done
-    bench.wait()
+    bench.advance()
     assert bench.store.syncing.done
 
 
@@ -458,7 +459,7 @@ def test_products_that_are_worth_least_per_octet_give_way_and_none_that_is_worth
     bench.store.draft("products", "e", 1_000, value=2.0)
     assert [(entry.name, why) for entry, why in bench.evicted][1:] == [("b", "room for products/e")]
     assert [entry.name for entry in bench.store.entries()] == ["a"]
-    bench.wait()
+    bench.advance()
     bench.boot()
     assert [entry.name for entry in bench.store.entries()] == ["a"]
 
@@ -509,7 +510,7 @@ def test_files_give_way_to_what_is_more_important_and_that_is_reported_afterward
         bench.put("logs", f"{at}", bytes(20_000))
     bench.shared.user("other").append("other.1", bytes(170_000))
     assert bench.evicted == [] and len(bench.store.entries()) < 20, "not in the middle of a write"
-    bench.wait()
+    bench.advance()
     gone = 20 - len(bench.store.entries())
     bench.sweep()
     assert [entry.name for entry, _ in bench.evicted] == [f"{at}" for at in range(gone)]
@@ -528,7 +529,7 @@ def test_files_are_renamed_and_deleted_with_the_transaction_of_a_command(bench: 
     change = bench.store.renaming(entry, "models", "x")
     refused(Reason.BUSY, lambda: bench.store.renaming(other, "models", "x"))
     bench.vault.commit(dict(change.changes) | {"command.1": b"done"})
-    bench.wait()
+    bench.advance()
     assert bench.store.find("uploads", "x") == entry
     change.apply()
     (moved,) = [found for found in bench.store.entries("models") if found.name == "x"]
@@ -536,7 +537,7 @@ def test_files_are_renamed_and_deleted_with_the_transaction_of_a_command(bench: 
     removal = bench.store.removal(moved)
     bench.vault.commit(removal.changes)
     refused(Reason.ABSENT, lambda: bench.store.labelling(moved, b"late"))
-    bench.wait()
+    bench.advance()
     removal.apply()
     removal.apply()
     refused(Reason.ABSENT, lambda: bench.store.read(moved, 0, 1))
@@ -552,7 +553,7 @@ def test_two_changes_under_way_do_not_undo_each_other(bench: FileBench) -> None:
     bench.store.commit(bench.store.renaming(entry, "logs", "y"))
     bench.store.commit(bench.store.labelling(entry, b"label"))
     bench.store.commit(bench.store.locking(entry, True))
-    bench.wait()
+    bench.advance()
     (found,) = bench.store.entries()
     assert (found.directory, found.name, found.label, found.locked) == ("logs", "y", b"label", True)
     for change in (lambda: bench.store.removal(found), lambda: bench.store.renaming(found, "logs", "z")):
@@ -577,7 +578,7 @@ def test_a_draft_of_the_boot_before_is_adopted_and_others_are_swept(bench: FileB
     kept.write(0, b"abc")
     lost.write(0, b"abc")
     bench.storage.sync()
-    bench.wait()
+    bench.advance()
     bench.boot()
     draft = bench.store.adopt(kept.number, "uploads", "kept", 6, label=b"again")
     assert draft.grown_octets == 3
@@ -598,7 +599,7 @@ def test_a_content_longer_than_its_record_says_is_not_adopted(bench: FileBench) 
     draft = bench.store.draft("uploads", "x", 6)
     draft.write(0, b"abcdef")
     bench.storage.sync()
-    bench.wait()
+    bench.advance()
     bench.boot()
     refused(Reason.DAMAGED, lambda: bench.store.adopt(draft.number, "uploads", "x", 5))
     bench.sweep()
@@ -636,7 +637,7 @@ def test_rows_that_cannot_be_read_or_have_one_name_are_shown_and_can_be_deleted(
     bench.vault.commit(
         {row_key(9): b"\x07rubbish", row_key(old.number): new.encode(), "file.x": b"?", "file.007": b"?"}
     )
-    bench.wait()
+    bench.advance()
     bench.boot()
     shown = {entry.path: entry for entry in bench.store.entries()}
     assert set(shown) == {"uploads/y", f"uploads/y+{old.number}", "logs/unreadable-9"}
@@ -655,7 +656,7 @@ def test_no_number_is_given_twice_whatever_is_lost(gone: str) -> None:
     for _ in range(3):
         for at in range(70):
             given_numbers.append(bench.put("logs", f"{at}", b"1", replaces=True).number)
-        bench.wait()
+        bench.advance()
         bench.disk.cut()
         begins = {"": "never", "contents": "files."}.get(gone, gone)
         for name in [name for name in bench.disk.durable if name.startswith(begins)]:
@@ -681,6 +682,51 @@ def test_a_row_that_came_back_with_a_lost_vault_segment_shows_no_other_content(b
     assert [entry.name for entry in bench.store.entries()] == ["x"] and "gone" in bench.store.damage_of(first)
     assert bench.put("uploads", "x", b"again", replaces=True).number > first.number + 1
     assert bench.contents() == {entry.number for entry in bench.store.entries()}
+
+
+@pytest.mark.parametrize("loss", ["all of it", "a segment"])
+def test_files_whose_rows_the_vault_has_lost_are_found_again_under_another_name(bench: FileBench, loss: str) -> None:
+    long = random.Random(1).randbytes(BLOCK_OCTETS * 2)
+    bench = FileBench(config_of(uploads={"quota_octets": 200_000}))
+    files = [bench.put("uploads", "x", b"first")]
+    bench.boot()
+    files += [bench.put("products", "y", b"second"), bench.put("uploads", "z", long)]
+    bench.put("logs", "empty", b"")
+    bench.disk.cut()
+    for name in [name for name in bench.disk.durable if name.startswith("vault")]:
+        if loss == "all of it":
+            del bench.disk.durable[name]
+        else:
+            bench.disk.durable[name] = bytes(len(bench.disk.durable[name]))
+    bench.boot()
+    bench.disk.read_only = True
+    assert bench.store.sweep() == 0 and len(bench.contents()) == 4  # the vault takes nothing: later
+    bench.disk.read_only = False
+    bench.sweep()
+    found = bench.store.entries()
+    assert [entry.path for entry in found] == [f"uploads/recovered-{file.number}" for file in files]
+    assert [entry.sha256 for entry in found] == [file.sha256 for file in files] and bench.store.recovered == 3
+    bench.boot()
+    bench.sweep()
+    assert bench.store.entries() == found and bench.content(found[2]) == long
+    refused(Reason.QUOTA, lambda: bench.store.draft("uploads", "new", 100_000))
+    bench.commit(bench.store.removal(found[2]))
+    bench.put("uploads", "new", b"new")
+
+
+def test_no_more_is_found_again_than_the_catalogue_has_room_for() -> None:
+    bench = FileBench(config_of(files_max=3))
+    files = [bench.put("uploads", f"{i}", b"x") for i in range(2)]
+    bench.boot()
+    files.append(bench.put("uploads", "2", b"x"))
+    bench.disk.cut()
+    bench.disk.durable |= {f"files.{files[-1].number + 1}": b"y"}
+    for name in [name for name in bench.disk.durable if name.startswith("vault")]:
+        del bench.disk.durable[name]
+    bench.boot()
+    bench.sweep()
+    assert [entry.number for entry in bench.store.entries()] == [file.number for file in files]
+    assert bench.store.swept == 1
 
 
 def test_foreign_names_are_swept_and_a_disk_that_refuses_is_asked_again(bench: FileBench) -> None:

@@ -12,13 +12,13 @@ from flight.catalogue import dictionary_of
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Value
 from flight.core.nanoseconds import NS, ns
-from flight.link.cfdp.transfers import CfdpSender
 from flight.link.link import Role
 from flight.link.pus import PusTm, RequestId
 from flight.link.space_packet import SpacePacket
 from flight.link.tm_tc_stack import FlightLink
 from flight.mission import MISSIONS, load
 from ground.changes import Change
+from ground.files.transfer_folder import TransferFolder
 from ground.link.tm_tc_session import GroundSession
 from ground.operator import CommandRecord
 from ground.products.product_store import ProductStore
@@ -26,6 +26,7 @@ from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.node_archive import NodeArchive
 from tests.archives import entered, reading
+from tests.file_ends import pdus_of
 from tests.link_ends import BARE, unit_of
 
 EPOCH_NS = 2_152_000_000 * NS
@@ -35,16 +36,15 @@ NODE: Dictionary = dictionary_of(load(MISSIONS / "orbit.toml"))
 class Bench:
     """A station, and the node's end of the link with packets made by hand."""
 
-    def __init__(
-        self, archive: NodeArchive | None = None, products: ProductStore | None = None, epoch: int = 0
-    ) -> None:
+    def __init__(self, archive: NodeArchive | None = None, files: Path | None = None, epoch: int = 0) -> None:
         self.link = FlightLink(BARE)
         self.station = GroundStation(
             NODE,
             GroundSession(BARE),
             epoch_tai_ns=EPOCH_NS,
             archive=archive,
-            products=products,
+            products=None if files is None else ProductStore(files / "products"),
+            transfers=None if files is None else TransferFolder(files / "transfers"),
             epoch=epoch,
         )
         self.seen: list[object] = []
@@ -282,9 +282,8 @@ def test_a_restarted_ground_tells_a_repeated_count_and_keeps_what_it_said(tmp_pa
 
 def test_products_that_are_ignored_are_said(tmp_path: Path) -> None:
     with entered(tmp_path / "archive.db", NODE) as archive:
-        bench = Bench(archive, ProductStore(tmp_path / "products"))
-        sender = CfdpSender(2, 1, 77, "screen-0-1.bin", b"content", 1000)
-        pdus = list(iter(sender.next_pdu, None))
+        bench = Bench(archive, tmp_path)
+        pdus = pdus_of("screen-0-1.bin", b"content", 77)
         for pdu in (*pdus, *pdus):
             bench.down(SpacePacket(3, 0, pdu).encode(), 1.0, role=Role.PRODUCTS)
         bench.station.on_time(61 * NS)
@@ -293,7 +292,7 @@ def test_products_that_are_ignored_are_said(tmp_path: Path) -> None:
             for parts in ("1 part", "2 parts")
         ]
         bench.station.close(62 * NS)
-        assert len(archive.events()) == 2 and bench.station.counters()["cfdp.late"] == 3
+        assert len(archive.events()) == 2 and bench.station.counters()["cfdp.ignored.late"] == 3
 
 
 def test_grounds_with_archives_of_their_own_do_not_begin_with_the_same_request_ids() -> None:

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Generator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,9 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS
-from flight.link.cfdp.class1_pdu import EndOfFile, FileData, TransactionId, encode_pdu
-from flight.link.cfdp.transfers import CfdpConfig, CfdpSender
 from ground.products.answers import CSV_VALUES_MAX
 from ground.products.product_folder import BLOCK_OCTETS, WORKING
-from ground.products.product_store import ProductStore
+from ground.products.product_store import IncompleteFile, ProductStore
 from ground.telemetry.archive_rows import ProductRow
 from payloads.product.answers import Octets
 from payloads.product.envelope import sealed
@@ -35,24 +34,48 @@ ROOT = Path(__file__).parents[2]
 
 
 def make_store(folder: Path, **options: Any) -> ProductStore:
-    return ProductStore(folder, CfdpConfig(entity=2), **options)
+    return ProductStore(folder, **options)
 
 
-def feed(store: ProductStore, name: str, data: bytes, pdus: int | None = None) -> list[ProductRow | OrbitnodeError]:
-    """The first `pdus` of the transfer of one file, all of them if None."""
-    sender = CfdpSender(1, 2, sum(name.encode()), name, data, 1000)
-    rows: list[ProductRow | OrbitnodeError] = []
-    for _ in range(sender.pdus if pdus is None else pdus):
-        pdu = sender.next_pdu()
-        assert pdu is not None
-        rows += store.on_pdu(pdu, 0, 0)
-    return rows
+def drained(keeping: Generator[None, None, Any]) -> list[ProductRow | OrbitnodeError]:
+    """Do all of the work on a file; what comes of it is a row, a fault, or nothing."""
+    while True:
+        try:
+            next(keeping)
+        except StopIteration as end:
+            return [end.value] if end.value is not None else []
+        except OrbitnodeError as error:
+            return [error]
 
 
-def send(store: ProductStore, number: int, name: str, data: bytes) -> list[ProductRow | OrbitnodeError]:
-    """A whole file as the transaction of that number."""
-    sender = CfdpSender(1, 2, number, name, data, 1000)
-    return [row for pdu in iter(sender.next_pdu, None) for row in store.on_pdu(pdu, 0, 0)]
+def working(store: ProductStore) -> Path:
+    """A name for a file of its own beside the folder of the products."""
+    folder = store.path.parent / f"{store.path.name}-working"
+    folder.mkdir(exist_ok=True)
+    return folder / f"{len(list(folder.iterdir()))}"
+
+
+def feed(store: ProductStore, name: str, data: bytes) -> list[ProductRow | OrbitnodeError]:
+    """A whole file, as its transfer would hand it over."""
+    path = working(store)
+    path.write_bytes(data)
+    if not store.reserve(path.name, name, len(data)):
+        return []
+    return drained(store.keep(path.name, path, name, len(data), sha256(data).hexdigest(), 0))
+
+
+def feed_part(
+    store: ProductStore, name: str, octets: int, pieces: Sequence[tuple[int, bytes]]
+) -> list[ProductRow | OrbitnodeError]:
+    """What came of a file of that length: pieces at their places, in order and apart."""
+    path = working(store)
+    with path.open("wb") as file:
+        for at, piece in pieces:
+            file.seek(at)
+            file.write(piece)
+    edges = [0, *(edge for at, piece in pieces for edge in (at, at + len(piece))), octets]
+    missing = tuple((a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b)
+    return drained(store.keep_part(path.name, IncompleteFile(name, octets, missing, "no EOF", path), 0))
 
 
 def record_product(fields: list[dict[str, Any]], answer: bytes, kind: str = "table", **header: int) -> bytes:
@@ -70,86 +93,90 @@ def on_disk(folder: Path) -> int:
 
 
 def test_octets_are_those_that_came(tmp_path: Path) -> None:
-    store = make_store(tmp_path)
-    feed(store, "x.bin", b"\7" * 100_000, pdus=3)
-    (row,) = store.end_all(0)
-    assert (tmp_path / "x.bin.part").read_bytes() == b"\7" * 2000 + bytes(98_000)
+    store = make_store(tmp_path / "products")
+    (row,) = feed_part(store, "x.bin", 100_000, [(0, b"\7" * 2000)])
+    assert (store.path / "x.bin.part").read_bytes() == b"\7" * 2000 + bytes(98_000)
     assert isinstance(row, ProductRow)
     assert (row.octets, row.missing, row.complete) == (2000, ((2000, 100_000),), False)
-    assert (tmp_path / row.name).stat().st_size == 100_000
+    assert (store.path / row.name).stat().st_size == 100_000
     assert (store.counters.octets, store.counters.octets_missing) == (2000, 98_000)
+    assert (store.path / "x.bin.part.missing").read_text().splitlines()[1:] == ["2000 100000"]
 
 
 def test_the_limit_counts_what_is_missing_and_whole_blocks(tmp_path: Path) -> None:
     """A sender that says of one octet that it is the last of a megabyte must not fill the disk with claims."""
-    store = make_store(tmp_path, octets_max=3 * BLOCK_OCTETS)
-    feed(store, "a.bin", bytes(2 * BLOCK_OCTETS), pdus=3)
-    assert len(store.end_all(0)) == 1 and store.counters.octets_counted == 3 * BLOCK_OCTETS
+    store = make_store(tmp_path / "products", octets_max=3 * BLOCK_OCTETS)
+    assert len(feed_part(store, "a.bin", 2 * BLOCK_OCTETS, [(0, bytes(2000))])) == 1
+    assert store.counters.octets_counted == 3 * BLOCK_OCTETS
     assert feed(store, "b.bin", b"b") == []
     assert (store.counters.octets, store.counters.refused_full) == (2000, 1)
 
 
 def test_the_end_of_a_file_that_never_came_makes_none(tmp_path: Path) -> None:
     """40 frames of it once wrote 273 MB."""
-    store = make_store(tmp_path)
+    store = make_store(tmp_path / "products")
     rows = []
     for number in range(40):
-        name = TransactionId(1, number)
-        rows += store.on_pdu(encode_pdu(EndOfFile(name, 2, 0, 0, 8 << 20)), 0, 0)
-        if number % 2:
-            rows += store.on_pdu(encode_pdu(FileData(name, 2, (8 << 20) - 1, b"x")), 0, 0)
-    rows += store.end_all(0)
+        came = [((8 << 20) - 1, b"x")] if number % 2 else []
+        rows += feed_part(store, f"file-{number}", 8 << 20, came)
     assert len(rows) == 40 and all(isinstance(row, ProductRow) and not row.complete for row in rows)
     assert sum(row.octets for row in rows if isinstance(row, ProductRow)) == 20
-    names = {path.name for path in tmp_path.iterdir()}
+    names = {path.name for path in store.path.iterdir()}
     assert len(names) == 40 and store.counters.empty == 20
-    assert on_disk(tmp_path) <= 40 * 2 * BLOCK_OCTETS
-    assert {path.stat().st_size for path in tmp_path.iterdir() if path.suffix == ".part"} == {8 << 20}
+    assert on_disk(store.path) <= 40 * 2 * BLOCK_OCTETS
+    assert {path.stat().st_size for path in store.path.iterdir() if path.suffix == ".part"} == {8 << 20}
     empty = next(row for row in rows if isinstance(row, ProductRow) and not row.octets)
     assert empty.missing == ((0, 8 << 20),) and empty.facts["file"] == "none, since nothing of it came"
-    assert (tmp_path / "transaction-1-1.part.missing").read_text().splitlines()[1:] == [f"0 {(8 << 20) - 1}"]
+    assert (store.path / "file-1.part.missing").read_text().splitlines()[1:] == [f"0 {(8 << 20) - 1}"]
 
 
 def test_claims_do_not_pass_the_limit_and_what_is_refused_is_told(tmp_path: Path) -> None:
-    store = make_store(tmp_path, octets_max=20 << 20)
-    for number in range(6):
-        name = TransactionId(1, number)
-        store.on_pdu(encode_pdu(FileData(name, 2, 0, b"x")), 0, 0)
-        store.on_pdu(encode_pdu(EndOfFile(name, 2, 0, 0, 8 << 20)), 0, 0)
-    assert len(store.end_all(0)) == 2
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 20 << 20
+    store = make_store(tmp_path / "products", octets_max=20 << 20)
+    rows = [row for number in range(6) for row in feed_part(store, f"file-{number}", 8 << 20, [(0, b"x")])]
+    assert len(rows) == 2
+    assert sum(path.stat().st_size for path in store.path.iterdir()) <= 20 << 20
     assert store.counters.refused_full == 4
-    assert store.refusals(0).startswith("4 files not written, the last of them transaction-1-5: the products of this")
+    assert store.refusals(0).startswith("4 files not kept, the last of them file-5: the products of this")
     assert store.refusals(1) == ""
     feed(store, "y", bytes(8 << 20))
-    assert store.refusals(NS) == "" and store.refusals(60 * NS).startswith("1 file not written, the last of them y")
+    assert store.refusals(NS) == "" and store.refusals(60 * NS).startswith("1 file not kept, the last of them y")
+
+
+def test_files_under_way_share_the_room(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "products", octets_max=10 * BLOCK_OCTETS)
+    assert store.reserve("a", "a", 6 * BLOCK_OCTETS) and not store.reserve("b", "b", 5 * BLOCK_OCTETS)
+    assert store.reserve("b", "b", 4 * BLOCK_OCTETS)
+    assert not store.reserve("a", "a", 7 * BLOCK_OCTETS)  # more than it had, and it keeps what it had
+    assert not store.reserve("c", "c", 1)
+    store.release("a")
+    assert store.reserve("c", "c", 6 * BLOCK_OCTETS)
 
 
 def test_a_file_that_cannot_be_written_is_its_own_fault(tmp_path: Path) -> None:
-    store = make_store(tmp_path)
+    store = make_store(tmp_path / "products")
+    results = []
     for name, octets in (("a.bin", 3000), ("b.bin", 50_000), ("c.bin", 3000)):
-        feed(store, name, bytes(octets), pdus=2)
-    with limited_files(10_000):
-        first, second, third = store.end_all(0)
+        with limited_files(10_000):
+            results += feed_part(store, name, octets, [(0, bytes(1000))])
+    first, second, third = results
     assert isinstance(first, ProductRow) and isinstance(third, ProductRow)
     assert (first.name, third.name) == ("a.bin.part", "c.bin.part")
-    assert str(second) == f"{tmp_path / 'b.bin.part'} cannot be written: File too large"
+    assert str(second).endswith("cannot be written: File too large")
     assert (store.counters.incomplete, store.counters.unwritten, store.counters.octets) == (2, 1, 2000)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert sorted(path.name for path in store.path.iterdir()) == [
         "a.bin.part", "a.bin.part.missing", "c.bin.part", "c.bin.part.missing"
     ]  # fmt: skip
 
 
 def test_what_stands_beside_a_file_may_fail_without_its_row(tmp_path: Path) -> None:
-    store = make_store(tmp_path)
+    store = make_store(tmp_path / "products")
+    data = octets_product("bin", bytes(100_000))
     with limited_files(20_000):
-        (row,) = feed(store, "answer.obrp", octets_product("bin", bytes(100_000)))
+        (row,) = feed(store, "answer.obrp", data)
     assert isinstance(row, ProductRow) and row.complete and "answer" not in row.facts and row.facts["tile"] == 1
     assert "answer-answer.bin cannot be written: File too large" in row.facts["fault"]
-    for place in range(0, 4000, 2):
-        store.on_pdu(encode_pdu(FileData(TransactionId(1, 1), 2, place, b"x")), 0, 0)
     with limited_files(5000):
-        (part,) = store.end_all(0)
+        (part,) = feed_part(store, "many", 4000, [(place, b"x") for place in range(0, 4000, 2)])
     assert isinstance(part, ProductRow) and ".part.missing cannot be written" in part.facts["fault"]
     assert (store.counters.complete, store.counters.incomplete, store.counters.unwritten) == (1, 1, 0)
 
@@ -181,31 +208,29 @@ def test_no_name_costs_another_file(tmp_path: Path, names: tuple[str, str]) -> N
     store = make_store(tmp_path / "products")
     rows = []
     for number, name in enumerate(names):
-        for pdu in iter(CfdpSender(1, 2, number, name, name.encode() + b"%d" % number, 1000).next_pdu, None):
-            rows += store.on_pdu(pdu, 0, 0)
+        rows += feed(store, name, name.encode() + b"%d" % number)
     contents = [(tmp_path / "products" / row.name).read_bytes() for row in rows if isinstance(row, ProductRow)]
     assert contents == [name.encode() + b"%d" % number for number, name in enumerate(names)]
-    assert [path.name for path in tmp_path.iterdir()] == ["products"]  # and nothing beside the folder
+    assert {path.name for path in tmp_path.iterdir()} == {"products", "products-working"}  # and nothing beside them
 
 
 @pytest.mark.parametrize("sent", ["-rf", "--", "-", ".-", "-.", "./-", "--help=\n", "-rf/", "a/-rf", "..-rf"])
 def test_no_name_is_an_option_or_hidden(tmp_path: Path, sent: str) -> None:
-    for number, part in enumerate((None, 2)):
-        store = make_store(tmp_path)
-        (row,) = feed(store, sent, b"content%d" % number, part) + store.end_all(0)
-        assert isinstance(row, ProductRow)
-    assert len(list(tmp_path.iterdir())) == 3
-    assert all(path.name[0] not in "-." for path in tmp_path.iterdir())
+    store = make_store(tmp_path / "products")
+    (whole,), (part,) = feed(store, sent, b"content"), feed_part(store, sent, 9, [(0, b"content")])
+    assert isinstance(whole, ProductRow) and isinstance(part, ProductRow)
+    assert len(list(store.path.iterdir())) == 3
+    assert all(path.name[0] not in "-." for path in store.path.iterdir())
 
 
 def test_a_name_made_of_a_content_may_be_taken_as_well(tmp_path: Path) -> None:
     """The sender knows how the ground names what comes after a hundred of one name, and may have named a file so."""
     store = make_store(tmp_path)
     for number in range(100):
-        send(store, number, "x", b"%d" % number)
-    taken = f"x-{sha256(b'0 4 last').hexdigest()[:32]}"
-    (before,) = send(store, 200, taken, b"before")
-    (last,) = send(store, 201, "x", b"last")
+        feed(store, "x", b"%d" % number)
+    taken = f"x-{sha256(b'last').hexdigest()[:32]}"
+    (before,) = feed(store, taken, b"before")
+    (last,) = feed(store, "x", b"last")
     assert isinstance(before, ProductRow) and isinstance(last, ProductRow)
     assert (before.name, last.name) == (taken, f"{taken}-2")
     assert [(tmp_path / name).read_bytes() for name in (before.name, last.name)] == [b"before", b"last"]
@@ -213,10 +238,22 @@ def test_a_name_made_of_a_content_may_be_taken_as_well(tmp_path: Path) -> None:
 
 def test_a_file_that_comes_again_is_there_once_and_counted_once(tmp_path: Path) -> None:
     store = make_store(tmp_path)
-    for number in range(3):
-        send(store, number, "x", b"same")
+    for _ in range(3):
+        feed(store, "x", b"same")
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
     assert store.counters.octets_counted == BLOCK_OCTETS
+
+
+def test_a_part_that_comes_again_is_there_once(tmp_path: Path) -> None:
+    """A ground that is killed as it keeps a part keeps it once more when it is started."""
+    store = make_store(tmp_path)
+    for pieces in ([(2, b"ab")], [(2, b"ab")], [(2, b"ac")]):
+        feed_part(store, "x", 100, pieces)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "x-2.part", "x-2.part.missing", "x.part", "x.part.missing",
+    ]  # fmt: skip
+    assert (tmp_path / "x.part").read_bytes()[:4] == b"\0\0ab"
+    assert store.counters.octets_counted == 4 * BLOCK_OCTETS
 
 
 def test_writers_at_once_never_take_one_name(tmp_path: Path) -> None:
@@ -224,7 +261,7 @@ def test_writers_at_once_never_take_one_name(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from ground.products import product_folder\n"
         "product_folder.WORKING += sys.argv[2]; folder = product_folder.ProductFolder(Path(sys.argv[1]))\n"
-        "for n in range(20):\n    data = (sys.argv[2] + str(n)).encode(); folder.put('x.bin', ((0, data),), len(data))"
+        "for n in range(20):\n    data = (sys.argv[2] + str(n)).encode(); folder.put('x.bin', data)"
     )
     writers = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), str(n)], cwd=ROOT) for n in range(4)]
     assert [one.wait(timeout=GIVE_UP_S) for one in writers] == [0] * 4
@@ -241,23 +278,22 @@ def test_a_file_system_without_hard_links_keeps_files_apart_too(
     monkeypatch.setattr(Path, "hardlink_to", hardlink_to)
     store = make_store(tmp_path)
     for number in range(3):
-        send(store, number, "x", b"%d" % number)
+        feed(store, "x", b"%d" % number)
     contents = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert contents == {"x": b"0", "x-2": b"1", "x-3": b"2"}
 
 
 def test_what_a_killed_process_left_is_gone(tmp_path: Path) -> None:
     (tmp_path / WORKING).write_bytes(b"half a file")
-    send(make_store(tmp_path), 1, "x", b"whole")
+    feed(make_store(tmp_path), "x", b"whole")
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 def test_no_file_is_written_over_another_however_often_a_name_comes(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     sent = {f"content {number}".encode() for number in range(120)}
-    for number, data in enumerate(sorted(sent)):
-        for pdu in iter(CfdpSender(1, 2, number, "screen-0-1.bin", data, 1000).next_pdu, None):
-            store.on_pdu(pdu, 0, 0)
+    for data in sorted(sent):
+        feed(store, "screen-0-1.bin", data)
     assert {path.read_bytes() for path in tmp_path.iterdir()} == sent
     assert (tmp_path / "screen-0-1-100.bin").exists() and not (tmp_path / "screen-0-1-101.bin").exists()
 
@@ -268,14 +304,10 @@ def test_what_is_made_beside_a_file_is_written_over_no_other(tmp_path: Path) -> 
     )
     store = make_store(tmp_path)
     names = ("tile-mask.png", "a.bin.tmp", "x.bin.part.missing", "tile.obsp", "a.bin")
-    for number, name in enumerate(names):
+    for name in names:
         data = product if name == "tile.obsp" else name.encode()
-        for pdu in iter(CfdpSender(1, 2, number, name, data, 60_000).next_pdu, None):
-            store.on_pdu(pdu, 0, 0)
-    sender = CfdpSender(1, 2, 99, "x.bin", bytes(5000), 1000)
-    for _ in range(3):
-        store.on_pdu(sender.next_pdu() or b"", 0, 0)
-    store.end_all(0)
+        feed(store, name, data)
+    feed_part(store, "x.bin", 5000, [(0, bytes(2000))])
     contents = [path.read_bytes() for path in tmp_path.iterdir()]
     assert all(name.encode() in contents for name in names if name != "tile.obsp")
     assert sorted(path.name for path in tmp_path.iterdir()) == [

@@ -14,13 +14,13 @@ import pytest
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS
-from flight.link.cfdp.transfers import CfdpConfig, CfdpSender
 from flight.link.link import Role
 from flight.link.pus import PusTc, PusTm
 from flight.link.space_packet import SpacePacket
 from flight.link.tm_tc_stack import FlightLink
 from ground.changes import Change, Listeners
 from ground.counters import StationCounters
+from ground.files.transfer_folder import TransferFolder
 from ground.link.duplicates import Duplicates
 from ground.link.tm_tc_session import GroundSession
 from ground.operator import COMPLETED, LOST
@@ -32,6 +32,7 @@ from ground.telemetry.decoder import Decoder
 from ground.telemetry.late_decoding import ROW_OCTETS, STEP_ROWS, LateDecoding
 from ground.telemetry.node_archive import NodeArchive
 from tests.archives import entered, reading
+from tests.file_ends import pdus_of
 from tests.ground_dictionary import make
 from tests.link_ends import BARE, unit_of
 
@@ -119,12 +120,12 @@ def test_verification_reports_of_before_settle_their_command(tmp_path: Path) -> 
 
 def test_parts_of_files_of_before_become_the_file(tmp_path: Path) -> None:
     strange = replace(make(), apids={**make().apids, "files": 9})
-    sender = CfdpSender(1, 2, 7, "dump", b"the dump" * 100, 200)
+    pdus = pdus_of("dump", b"the dump" * 100, 7, segment_octets=200)
     with life(tmp_path, strange) as ground:
-        ground.send(*(SpacePacket(3, n, pdu).encode() for n, pdu in enumerate(iter(sender.next_pdu, None))))
-        assert ground.station.undecoded == sender.pdus
-    products = ProductStore(tmp_path / "products", CfdpConfig(entity=2))
-    with life(tmp_path, make(), products=products) as ground:
+        ground.send(*(SpacePacket(3, n, pdu).encode() for n, pdu in enumerate(pdus)))
+        assert ground.station.undecoded == len(pdus)
+    products, transfers = ProductStore(tmp_path / "products"), TransferFolder(tmp_path / "transfers")
+    with life(tmp_path, make(), products=products, transfers=transfers) as ground:
         ground.rest()
         assert ground.station.undecoded == 0
     assert (tmp_path / "products" / "dump").read_bytes() == b"the dump" * 100

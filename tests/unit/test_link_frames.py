@@ -10,7 +10,6 @@ import pytest
 from flight.core.errors import DecodeError
 from flight.kernels import crc16
 from flight.link.actions import PacketReceived, SendUnit, UnitRejected
-from flight.link.cfdp.class1_pdu import segment_octets
 from flight.link.coding.cltu import CODEBLOCKS_MAX, CltuReceiver, decode_cltu, encode_cltu
 from flight.link.coding.tm_coding import TmCoding
 from flight.link.link import LinkCounters, Role
@@ -135,10 +134,6 @@ def test_counts_go_on_over_a_pass() -> None:
     frames_of(link, 3)
     link.carrier_lost()
     assert frames_of(link, 1)[0].master_count == 3
-
-
-def test_cfdp_segment_fills_a_frame() -> None:
-    assert segment_octets(1103) == 1103 - 6 - 20
 
 
 def frame(**changes: Any) -> TmFrame:

@@ -192,7 +192,7 @@ heater_off_c = 8
 board_warm_c = 80
 [recorder]
 sync_period_s = 0
-[outbox]
+[cfdp]
 entity = 4
 ground_entity = 4
 [rubbish]
@@ -210,7 +210,7 @@ ground_entity = 4
         (18, "thermal.heater_off_c", "is 8, should be above heater_on_c, which is 9"),
         (16, "thermal.board_hot_c", "is 65, should be above board_warm_c, which is 80"),
         (21, "recorder.sync_period_s", "is 0, should be in 0.1"),
-        (24, "outbox.ground_entity", "is 4 like entity"),
+        (24, "cfdp.ground_entity", "is 4 like entity"),
         (5, "link[0].name", "is missing"),
         (11, "link[2].name", "is 'b', as link[1].name is"),
         (3, "app[0].name", "is missing"),
@@ -401,7 +401,7 @@ def test_faults_of_every_kind_come_at_once_each_with_its_line(write: Write) -> N
         (7, "housekeeping.period_s.commands", "is 'often', should be a number"),
         (9, "storage.total_octets", "unknown key, known: capacity_octets"),
         (10, "storage.reserve_octets", "is 2026-01-01, a date or time of TOML's own, should be a whole number"),
-        (12, "storage.quota.nobody", "unknown storage user, known: boot, recorder, security, vault"),
+        (12, "storage.quota.nobody", "unknown storage user, known: boot, files, recorder, security, transfers, vault"),
         (14, "commands.queue", "is 0, should be in 1 .. 1024"),
         (15, "commands.refused_in.saef", "no power mode saef, known: safe"),
         (15, "commands.refused_in.safe", "no command submit_jb, "),

@@ -12,18 +12,6 @@ import pytest
 from flight.core.errors import DecodeError
 from flight.core.nanoseconds import NS
 from flight.kernels import crc16
-from flight.link.cfdp.class1_pdu import (
-    CHECKSUM_CRC32,
-    NO_ERROR,
-    EndOfFile,
-    FileData,
-    Metadata,
-    Pdu,
-    TransactionId,
-    checksum_modular,
-    decode_pdu,
-    encode_pdu,
-)
 from flight.link.pus import (
     ACK_ACCEPTANCE,
     ACK_COMPLETION,
@@ -215,96 +203,6 @@ def test_the_ends_of_the_time_code() -> None:
             decode_cuc(bytes(octets))
 
 
-ONE = TransactionId(0x1122, 0x33445566)
-DATA = FileData(ONE, 0x7788, 0x01020304, b"data")
-META = Metadata(ONE, 0x7788, 0x01020304, CHECKSUM_CRC32, "here", "there")
-END = EndOfFile(ONE, 0x7788, NO_ERROR, 0xA1B2C3D4, 0x01020304)
-STOP = EndOfFile(ONE, 0x7788, 15, 0xA1B2C3D4, 0x01020304)
-IDS = "1122 33445566 7788"
-WIDE_IDS = "1122 0000000033445566 7788"  # 64 bits of transaction number, as they are sent
-PDUS: dict[str, tuple[Pdu, str]] = {
-    "file data": (DATA, f"34 0008 17 {WIDE_IDS} 01020304 64617461"),
-    "metadata": (META, f"24 0011 17 {WIDE_IDS} 07 03 01020304 04 68657265 05 7468657265"),
-    "end of file": (END, f"24 000a 17 {WIDE_IDS} 04 00 a1b2c3d4 01020304"),
-    "end by cancellation": (STOP, f"24 000e 17 {WIDE_IDS} 04 f0 a1b2c3d4 01020304 06 02 1122"),
-}
-
-
-@pytest.mark.parametrize("name", PDUS)
-def test_pdus_have_their_octets_where_the_standard_has_them(name: str) -> None:
-    """727.0-B-5, 5.1 to 5.3."""
-    pdu, raw = PDUS[name]
-    assert encode_pdu(pdu).hex() == raw.replace(" ", "")
-    assert decode_pdu(bytes.fromhex(raw)) == pdu
-
-
-def pdu(text: str) -> bytes:
-    """Octets written out; `len` is the length of what follows the header."""
-    head, _, body = text.partition("|")
-    octets = bytes.fromhex(body)
-    return bytes.fromhex(head.replace("len", f"{len(octets):04x}")) + octets
-
-
-PDU_FAULTS = {
-    "too short for a header": (b"\x24\0\0", "of 3 octets, its fixed header takes 4"),
-    "version 0": (pdu(f"04 len 13 {IDS}|04 00 a1b2c3d4 01020304"), "version 0, only 1"),
-    "version 2": (pdu(f"44 len 13 {IDS}|04 00 a1b2c3d4 01020304"), "version 2, only 1"),
-    "toward the sender": (pdu(f"2c len 13 {IDS}|04 00 a1b2c3d4 01020304"), "toward the sender"),
-    "acknowledged": (pdu(f"20 len 13 {IDS}|04 00 a1b2c3d4 01020304"), "acknowledged mode"),
-    "a large file": (pdu(f"25 len 13 {IDS}|04 00 a1b2c3d4 01020304"), "64-bit file"),
-    "one octet more": (pdu(f"24 len 13 {IDS}|04 00 a1b2c3d4 01020304") + b"\0", "header says 22 octets, got 23"),
-    "one octet less": (pdu(f"24 len 13 {IDS}|04 00 a1b2c3d4 01020304")[:-1], "header says 22 octets, got 21"),
-    "nothing behind the header": (pdu(f"24 len 13 {IDS}|"), "header says 12 octets, got 12"),
-    "only a fixed header": (bytes.fromhex("24000013"), "header says 12 octets, got 4"),
-    "a large file that is acknowledged": (pdu(f"21 len 13 {IDS}|04 00 a1b2c3d4 01020304"), "acknowledged mode"),
-    "only a directive": (pdu(f"24 len 13 {IDS}|05"), "directive 5"),
-    "only a CRC": (pdu(f"26 len 13 {IDS}|0000"), "PDU: CRC-16 mismatch"),
-    "another directive": (pdu(f"24 len 13 {IDS}|05 00"), "directive 5"),
-    "file data without its offset": (pdu(f"34 len 13 {IDS}|010203"), "file data of 3 octets, its header takes 4"),
-    "an offset of a large file": (pdu(f"35 len 13 {IDS}|0102030405060708 61"), "64-bit file"),
-    "CRC with nothing before it": (
-        pdu(f"26 len 13 {IDS}|") + crc16(pdu(f"26 0002 13 {IDS}|")).to_bytes(2, "big"),
-        "header says 12 octets, got 14",
-    ),
-    "segment metadata over the end": (pdu(f"34 len 1b {IDS}|02 aabb 010203"), "of 6 octets, its header takes 7"),
-    "metadata cut short": (pdu(f"24 len 13 {IDS}|07 03 01020304 00"), "metadata of 7 octets, shortest is 8"),
-    "a name over the end": (pdu(f"24 len 13 {IDS}|07 03 01020304 00 02 61"), "ends at octet 10 of 9"),
-    "no second name": (pdu(f"24 len 13 {IDS}|07 03 01020304 01 61"), "ends at octet 9 of 8"),
-    "a name that is not text": (pdu(f"24 len 13 {IDS}|07 03 01020304 00 01 ff"), "not UTF-8"),
-    "an option over the end": (pdu(f"24 len 13 {IDS}|07 03 01020304 00 00 02 02 61"), "option runs over"),
-    "half an option": (pdu(f"24 len 13 {IDS}|07 03 01020304 00 00 02"), "option runs over"),
-    "an end cut short": (pdu(f"24 len 13 {IDS}|04 00 a1b2c3d4 010203"), "EOF of 9 octets, shortest is 10"),
-    "a fault location without a fault": (pdu(f"24 len 13 {IDS}|04 00 a1b2c3d4 01020304 0600"), "not a fault location"),
-    "half a fault location": (pdu(f"24 len 13 {IDS}|04 f0 a1b2c3d4 01020304 06"), "not a fault location"),
-    "a fault location cut short": (pdu(f"24 len 13 {IDS}|04 f0 a1b2c3d4 01020304 0602 11"), "not a fault location"),
-    "another option": (pdu(f"24 len 13 {IDS}|04 f0 a1b2c3d4 01020304 0501 11"), "not a fault location"),
-}
-
-
-@pytest.mark.parametrize("fault", PDU_FAULTS)
-def test_a_pdu_with_one_fault(fault: str) -> None:
-    raw, text = PDU_FAULTS[fault]
-    with pytest.raises(DecodeError, match=text):
-        decode_pdu(raw)
-
-
-def test_pdus_of_others_with_what_ours_do_not_have() -> None:
-    assert decode_pdu(pdu(f"34 len 1b {IDS}|02 aabb 01020304 64617461")) == DATA, "segment metadata is passed over"
-    assert decode_pdu(pdu(f"24 len 13 {IDS}|07 13 01020304 04 68657265 05 7468657265 02 01 61 06 00")) == META
-    assert decode_pdu(pdu(f"24 len 13 {IDS}|04 f0 a1b2c3d4 01020304")) == STOP, "the fault location may be missing"
-    long = decode_pdu(pdu("24 len 31 0000 1122 0102 0000 7788|04 00 a1b2c3d4 01020304"))
-    assert long == EndOfFile(TransactionId(0x1122, 0x0102), 0x7788, NO_ERROR, 0xA1B2C3D4, 0x01020304)
-
-
-@pytest.mark.parametrize(
-    ("octets", "right"),
-    [("", 0), ("01", 0x01000000), ("0102030405", 0x06020304), ("ffffffff00000002", 1), ("00000000000000ff", 0xFF)],
-)
-def test_the_modular_checksum(octets: str, right: int) -> None:
-    """727.0-B-5, 4.2.2: the sum of words of four octets, the last one filled up with zeros."""
-    assert checksum_modular(bytes.fromhex(octets)) == right
-
-
 def test_the_apid_of_a_packet_is_in_its_first_two_octets_alone() -> None:
     for apid in (0, 1, 0xFF, 0x100, 0x2AB, 0x400, 0x7FF):
         for first in (SpacePacket(apid, 0, b"x"), SpacePacket(apid, 0, b"x", is_command=True, has_secondary=True)):
@@ -336,29 +234,8 @@ def test_lengths_of_two_octets(octets: int) -> None:
     data = bytes(octets)
     for packet in (PusTc(1, 2, 3, 4, data), PusTm(1, 2, 3, 4, data, TM_NS)):
         assert type(packet).decode(packet.encode()) == packet
-    assert decode_pdu(encode_pdu(FileData(ONE, 3, 0, data))) == FileData(ONE, 3, 0, data)
-
-
-def test_the_shortest_pdu_with_a_crc() -> None:
-    body = pdu(f"26 0003 13 {IDS}|05")
-    with pytest.raises(DecodeError, match="directive 5"):
-        decode_pdu(body + crc16(body).to_bytes(2, "big"))
 
 
 def test_the_time_code_is_the_one_that_the_mission_declares() -> None:
     """301.0-B-4, 3.2.2: epoch 1958 TAI, four octets of seconds, two of fraction."""
     assert P_FIELD == 0b0_001_11_10
-
-
-def test_the_least_that_each_pdu_takes() -> None:
-    """Where one octet less is refused."""
-    assert decode_pdu(pdu(f"34 len 13 {IDS}|01020304")) == FileData(ONE, 0x7788, 0x01020304, b"")
-    assert decode_pdu(pdu(f"34 len 1b {IDS}|00 01020304")) == FileData(ONE, 0x7788, 0x01020304, b"")
-    for length in (1, 62, 63):  # of the segment metadata, behind two bits of record continuation
-        body = f"{0xC0 | length:02x} {'aa' * length} 01020304 64617461"
-        assert decode_pdu(pdu(f"34 len 1b {IDS}|{body}")) == DATA
-    empty = pdu(f"26 0002 13 {IDS}|")
-    with pytest.raises(DecodeError, match="PDU: CRC-16 mismatch"):
-        decode_pdu(empty + crc16(empty).to_bytes(2, "big"))
-    assert decode_pdu(pdu(f"24 len 13 {IDS}|04 f0 a1b2c3d4 01020304 06 00")) == STOP
-    assert decode_pdu(pdu(f"24 len 13 {IDS}|07 03 01020304 00 00")) == Metadata(ONE, 0x7788, 0x01020304, 3, "", "")

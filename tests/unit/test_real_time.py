@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MAY_SLEEP = {
     "tests/busy.py": "between two times that it stops the suite",
     "tests/waiting.py": "between two looks at a fact",
+    "tests/peers/line.py": "between two looks at sockets of a peer with threads of its own",
     "tests/hostile_apps.py": "apps that hang, for the pool to end",
     "tests/contract/test_bad_drivers.py": "drivers that block, and one that is slow",
     "tests/sim/test_bad_drivers_flight.py": "lets a bad driver do harm; nothing depends on how much",

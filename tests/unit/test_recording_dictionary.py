@@ -17,15 +17,12 @@ from flight.contract.fields import Field, Value
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.core.nanoseconds import NS
 from flight.kernels import crc16
-from flight.link.cfdp.class1_pdu import (
-    CHECKSUM_CRC32,
-    EndOfFile,
-    FileData,
-    Metadata,
-    TransactionId,
-    decode_pdu,
-    encode_pdu,
-)
+from flight.link.cfdp.checksums import CRC32
+from flight.link.cfdp.conditions import ConditionCode
+from flight.link.cfdp.directives import EndOfFile, Metadata
+from flight.link.cfdp.file_data import FileData
+from flight.link.cfdp.header import Header, TransactionId
+from flight.link.cfdp.pdu import Pdu, decode_pdu
 from flight.link.pus import PusTm
 from flight.link.space_packet import SpacePacket
 from flight.link.time.time_code import decode_cuc
@@ -257,13 +254,13 @@ def test_what_nobody_knows_is_unknown(stream: list[bytes]) -> None:
 
 
 def test_parts_of_files_are_told_by_their_headers() -> None:
-    transaction = TransactionId(2, 1 << 40)
-    pdus = (
-        Metadata(transaction, 1, 3, CHECKSUM_CRC32, "a", "b"),
-        FileData(transaction, 1, 0, b"abc"),
-        EndOfFile(transaction, 1, 0, 7, 3),
+    header = Header(TransactionId(2, 1 << 40), 1)
+    pdus: tuple[Pdu, ...] = (
+        Metadata(header, 3, CRC32, "a", "b"),
+        FileData(header, 0, b"abc"),
+        EndOfFile(header, ConditionCode.NO_ERROR, 7, 3),
     )
-    raw = [encode_pdu(one) for one in pdus]
+    raw = [one.encode() for one in pdus]
     # Another sender's identifiers: 1 octet for an entity, 2 for a number.
     other = bytes((0x34,)) + (7).to_bytes(2, "big") + bytes((0x01, 9, 0x12, 0x34, 8)) + bytes(4) + b"xyz"
     wrong = [bytes((raw[0][0] ^ 0x60,)) + raw[0][1:], raw[1] + b"?", raw[1][:-1], raw[0][:2]]

@@ -104,7 +104,7 @@ def test_an_event_is_a_packet_of_its_severity_a_count_and_a_line() -> None:
     air = Air()
     sink, log = events(air)
     sink.emit("boot", 2**32 - 1, "first boot", "abcd", 2**48 - 1)  # as far as the boot count goes
-    sink.emit("outbox_full", "f", 1, 2)
+    sink.emit("product_refused", "f", 1, "no room")
     sink.emit("board_hot", 66.25, 55.0)
     sink.emit("battery_low", 0.5)
     sink.emit("power_mode", 2, 0, 2)

@@ -30,7 +30,9 @@ class Board:
         self.loop = VirtualLoop()
         self.disk = Disk(Random(1), capacity_octets=disk_octets)
         config = RecorderConfig(store=(small("one", services=(1,), capacity_octets=400_000), small("two")))
-        self.shared = SharedStorage(self.disk.boot(self.loop), storage_status.shares(config.capacity_octets * 5 // 4))
+        self.shared = SharedStorage(
+            self.disk.boot(self.loop), storage_status.shares(config.capacity_octets * 5 // 4, 0)
+        )
         self.vault = Vault(self.shared.user(storage_status.VAULT))
         self.recorder = Recorder(config, self.shared.user(storage_status.RECORDER), self.vault)
         self.shared.user(storage_status.RECORDER).on_pressure(self.recorder.give_up)
@@ -112,15 +114,17 @@ def test_the_recorder_gives_way_to_what_was_acknowledged() -> None:
 
 def test_the_guide_says_who_may_hold_how_much() -> None:
     (section,) = re.findall(r"\n## `\[storage\]`\n(.*?)\n```toml", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
-    shares = storage_status.shares(123)
-    names = storage_status.VAULT, storage_status.BOOT, storage_status.SECURITY
-    vault, boot, security = (shares.pop(name) for name in names)
+    shares = storage_status.shares(123, 456)
+    names = storage_status.VAULT, storage_status.BOOT, storage_status.SECURITY, storage_status.TRANSFERS
+    vault, boot, security, transfers = (shares.pop(name) for name in names)
     assert (
         "| `vault` | commands, schedule, parameters, the catalogue of files "
         f"| {vault.quota_octets:,} | {vault.priority} |\n"
         f"| `boot` | the boot record | {boot.quota_octets:,} | {boot.priority} |\n"
         "| `security` | numbers, keys and associations of link security "
         f"| {security.quota_octets:,} | {security.priority} |\n"
+        f"| `transfers` | how far file transfers are | {transfers.quota_octets:,} | {transfers.priority} |\n"
         "| `recorder` | packet stores | what they need | 1 |\n"
+        "| `files` | the file store | the quotas of its directories | 2 |\n"
     ) in section
-    assert shares == {storage_status.RECORDER: Share(123, 1)}
+    assert shares == {storage_status.RECORDER: Share(123, 1), storage_status.FILES: Share(456, 2)}

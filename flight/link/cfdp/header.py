@@ -73,6 +73,11 @@ class Header:
         return 8 if self.large else 4
 
     @property
+    def octets_max(self) -> int:
+        """The longest file whose sizes and offsets these PDUs can name."""
+        return (1 << 8 * self.size_octets) - 1
+
+    @property
     def entity_width(self) -> int:
         """Octets of an entity id: as many as the header names, or as the ids need."""
         return max(self.entity_octets, _octets_for(self.transaction.source), _octets_for(self.destination))

@@ -3,6 +3,8 @@
 # LV is a length octet and a value; TLV has a type octet before them. Every length is checked against the octets that
 # are there before it is used: FieldReader is the only way to the fields of a directive, and raises DecodeError itself.
 #
+# A PDU of 64 KiB has room for 32,000 empty TLVs, whose decoding would take longer than a step may. So there is a bound.
+#
 # A TLV of a type that has no meaning (yet) is kept as it is: it must not cost the file whose metadata carry it. A TLV
 # of a known type whose value is not what the type says is an error of the whole PDU.
 #
@@ -12,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -22,6 +24,7 @@ from flight.link.cfdp.header import ID_OCTETS_MAX
 from flight.text.plural import counted
 
 VALUE_OCTETS_MAX = 255
+TLVS_MAX = 128  # in one PDU
 
 
 class FieldReader:
@@ -281,12 +284,16 @@ def decode_tlvs(fields: FieldReader) -> tuple[Tlv, ...]:
     """Read TLVs up to the end."""
     tlvs: list[Tlv] = []
     while fields.remaining:
+        if len(tlvs) == TLVS_MAX:
+            raise DecodeError(f"CFDP {fields.what}: more than {TLVS_MAX} TLVs")
         kind, value = fields.number(1), fields.lv()
         known = _KINDS.get(kind)
         tlvs.append(OtherTlv(kind, value) if known is None else known(value))
     return tuple(tlvs)
 
 
-def encode_tlvs(tlvs: Iterable[Tlv]) -> bytes:
-    """Return the TLVs one behind the other; raises ValueError if a value is too long for one."""
+def encode_tlvs(tlvs: Sequence[Tlv]) -> bytes:
+    """Return the TLVs one behind the other; raises ValueError if there are too many, or a value is too long for one."""
+    if len(tlvs) > TLVS_MAX:
+        raise ValueError(f"{len(tlvs)} TLVs, {TLVS_MAX} at most")
     return b"".join(tlv.encode() for tlv in tlvs)

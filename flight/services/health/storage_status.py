@@ -17,20 +17,24 @@ from flight.store.quota import Share, SharedStorage
 from flight.store.vault import Vault
 
 # Users of the storage. Everything that was acknowledged is in the vault, so the recorder has a lower priority and gives
-# way to it (ADR 0011).
-VAULT, BOOT, SECURITY, RECORDER = "vault", "boot", "security", "recorder"
+# way to it (ADR 0011), and files give way to both. What is known of transfers is little, and files are worth less
+# without it.
+VAULT, BOOT, SECURITY, TRANSFERS, RECORDER, FILES = "vault", "boot", "security", "transfers", "recorder", "files"
 _VAULT_QUOTA_OCTETS = 6_000_000  # two checkpoints of 1.7 MB at most, and the journal of 2.1 MB
 _BOOT_QUOTA_OCTETS = 10_000  # two generations of a few hundred octets
 _SECURITY_QUOTA_OCTETS = 100_000  # two generations: numbers, states, and keys that came up
+_TRANSFERS_QUOTA_OCTETS = 8_000_000  # a record per open transaction, most of a few hundred octets
 
 
-def shares(recorder_quota_octets: int) -> dict[str, Share]:
+def shares(recorder_quota_octets: int, files_quota_octets: int) -> dict[str, Share]:
     """Return the users of a node's storage with quota and priority, before the mission's own [storage] section."""
     return {
         VAULT: Share(_VAULT_QUOTA_OCTETS, 0),
         BOOT: Share(_BOOT_QUOTA_OCTETS, 0),
         SECURITY: Share(_SECURITY_QUOTA_OCTETS, 0),
+        TRANSFERS: Share(_TRANSFERS_QUOTA_OCTETS, 0),
         RECORDER: Share(recorder_quota_octets, 1),
+        FILES: Share(files_quota_octets, 2),
     }
 
 

@@ -450,6 +450,12 @@ class RadioLinks(Service):
         return any(link.in_contact for link in self._links)
 
     @property
+    def carries_products_now(self) -> bool:
+        """Whether a link that carries products has contact; any link, if none carries them."""
+        carriers = [link for link in self._links if Role.PRODUCTS in link.link.roles] or self._links
+        return any(link.in_contact for link in carriers)
+
+    @property
     def drained(self) -> bool:
         """Whether all live telemetry has left their queues, or went back to the recorder as the contact ended."""
         live = [link.link for link in self._links if link.in_contact]

@@ -57,12 +57,14 @@ class FileContents:
         found = [number for name in orphans if (number := number_of(name.removeprefix(_PREFIX))) is not None]
         for number in rows:
             self._orphans.pop(_name(number), None)
+        self.is_young = True  # nothing was ever stored, or by one boot alone and not much
         self._next, self._reserved = self._first_number(max((*rows, *found), default=0)), 0
 
     def _first_number(self, highest: int) -> int:
         """Return the number from which on none was ever given. `highest`: the highest one that is seen."""
         marks = [raw for raw in self._mark.load_all() if len(raw) == _MARK_NUMBER.size]
         mark = int(_MARK_NUMBER.unpack(marks[0])[0]) if marks else 0
+        self.is_young = max(mark, highest) <= 1 + _BLOCK
         new = self._mark.found is Presence.NOTHING and not highest
         sound = self._mark.found is Presence.WHOLE and mark > highest
         return max(mark, highest + 1) if new or sound else max(mark, highest) + _JUMP
@@ -76,6 +78,15 @@ class FileContents:
     def orphans(self) -> int:
         """How many contents nobody owns."""
         return len(self._orphans)
+
+    def orphan_numbers(self) -> list[int]:
+        """Return the numbers of the contents that nobody owns, the oldest first."""
+        numbers = (number_of(name.removeprefix(_PREFIX)) for name in self._orphans)
+        return sorted(number for number in numbers if number is not None)
+
+    def is_orphan(self, number: int) -> bool:
+        """Return whether nobody owns a content."""
+        return _name(number) in self._orphans
 
     def new_number(self) -> int:
         """Return a number that was never given. Raises FileRefused."""

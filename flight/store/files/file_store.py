@@ -17,9 +17,9 @@ file  --eviction: reported, then row gone, then content--> nothing
 #     as a file replaces one     the former or the new one: one transaction changes both rows
 #     after the row was removed  a content that no row names
 #
-# What is lost by damage: if the vault has lost transactions, files whose rows are gone are swept, and rows that came
-# back (`Vault.is_stale`) are damaged, since their contents went after them. No number is given twice (contents.py), so
-# a row that came back never shows a content of another file.
+# What is lost by damage: if the vault lost transactions, files whose rows are gone get other names (salvage.py), and
+# rows that came back (`Vault.is_stale`) are damaged, since their contents went after them. No number is given twice
+# (contents.py), so a row that came back never shows a content of another file.
 #
 # Nothing here takes longer for a longer file or for more files, except `entries`, the search for what may give way, and
 # the boot: these look at each of at most FILES_MAX entries.
@@ -47,6 +47,7 @@ from flight.store.files.file_names import LOGS, NAME_MAX, checked_directory
 from flight.store.files.files_config import FilesConfig
 from flight.store.files.finishing import BLOCK_OCTETS, Finisher
 from flight.store.files.refusal import FileRefused, Reason
+from flight.store.files.salvage import Salvage
 from flight.store.vault import Vault
 
 
@@ -91,6 +92,10 @@ class FileStore:
         self._admission = Admission(config, self._catalogue, self._contents, self._evictions)
         self._finisher = Finisher(self._catalogue, self._contents, self._admission, vault, tai_ns)
         self._changes = FileChanges(self._catalogue, self._contents, self._admission, vault)
+        self._salvage = Salvage(
+            self._catalogue, self._contents, vault, tai_ns,
+            places=lambda: config.files_max - len(self._catalogue) - len(self._admission.drafts),
+        )  # fmt: skip
         for number in sorted(rows, reverse=True):  # the newest first: of two of one name it is the one that holds
             self._recover(number, rows[number])
 
@@ -105,6 +110,11 @@ class FileStore:
     def swept(self) -> int:
         """Contents without a row that were deleted since the boot."""
         return self._contents.swept
+
+    @property
+    def recovered(self) -> int:
+        """Contents that were found after a loss of the vault, and are files under a new name, since the boot."""
+        return self._salvage.recovered
 
     @property
     def owed(self) -> int:
@@ -316,9 +326,13 @@ class FileStore:
     def sweep(self) -> int:
         """Do a bounded part of what is owed: evictions, deletions, contents that nobody owns. Return how much is left.
 
+        If the vault has lost rows, contents that nobody owns become files (salvage.py); otherwise they are deleted.
+
         To be called after all drafts of an earlier boot were adopted, until it returns 0, and then once in a while.
         """
-        return self._evictions.work_off() + self._contents.work_off(PER_STEP, sweep=True)
+        salvaging = self._salvage.work_off()
+        sweeps = not self._salvage.waiting
+        return salvaging + self._evictions.work_off() + self._contents.work_off(PER_STEP, sweep=sweeps)
 
     def give_up(self, octets: int) -> int:
         """Make room for somebody more important (UserStorage.on_pressure); return the octets gained."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5.0
 HELLO_S = 60.0  # a ground that is silent for this long counts as lost; a busy one may take a while
+_STDOUT = 1
 _PIPE_COLUMNS = 400  # a file or a pipe has no right edge at which a line would have to be cut
 
 
@@ -72,12 +73,20 @@ def age(seconds: float) -> str:
 
 
 def pace(every_s: float) -> Iterator[None]:
-    """Yield now and then every `every_s` seconds; at once if the caller took longer than that."""
+    """Yield now and then every `every_s` seconds; at once if the caller took longer than that.
+
+    Raises BrokenPipeError once nobody reads stdout any more: with nothing new to show, no write would find out.
+    """
+    reader = select.poll()
+    reader.register(_STDOUT, 0)  # its end is told without being asked for
     next_s = time.monotonic()
     while True:
         yield
         # Not a plain sum: after a slow round the rounds that were missed are left out, not made up for in a burst.
         next_s = max(next_s + every_s, time.monotonic())
+        ended = reader.poll(max(0.0, next_s - time.monotonic()) * 1000)
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in ended):
+            raise BrokenPipeError
         time.sleep(max(0.0, next_s - time.monotonic()))
 
 

@@ -1,9 +1,11 @@
 """The content of a file on its way in, and what is known of the file: its metadata, its EOF, which octets are here."""
 
 # What a PDU claims costs nothing. Sizes and offsets are compared with what is known; octets are held by the owner, as
-# many as came; of stretches there are at most `ranges`, and at the limit only what lengthens one is taken. What came
+# many as came; of stretches there are at most `ranges`, and at the limit only what lengthens one is taken. Nor is any
+# octet taken beyond what the offsets of the transaction can name, since nobody could ask for it again. What came
 # first stays: a repeated PDU says the same again, while a forged one must not replace what is here. So of data that
-# overlap what is held, only the octets that are missing are written.
+# overlap what is held, only the octets that are missing are written; of gaps, so many as a step has time for. The rest
+# is missing as before.
 #
 # Until the EOF, octets beyond the size in the metadata are refused alone: noise must not cost the file. After it they
 # are a fault, as are sizes that contradict each other. Metadata that state 0 octets state nothing: the file may be
@@ -13,12 +15,14 @@ from __future__ import annotations
 
 from flight.link.cfdp.checksums import CHECKSUMS, NULL
 from flight.link.cfdp.directives import EndOfFile, Metadata
-from flight.link.cfdp.header import TransactionId
+from flight.link.cfdp.header import Header
 from flight.link.cfdp.machines.transaction import Workspace
 from flight.link.cfdp.ranges import Ranges
 from flight.link.cfdp.tlv import FilestoreRequest, MessageToUser
 from flight.link.cfdp.transactions.filestore import DestinationFile, FilestoreRefusal
 from flight.link.cfdp.transactions.indications import FileComplete
+
+_GAPS_MAX = 64  # that one PDU closes
 
 
 class IncomingFile:
@@ -27,13 +31,14 @@ class IncomingFile:
     Methods that reach the filestore raise FilestoreRefusal.
     """
 
-    def __init__(self, work: Workspace, transaction: TransactionId) -> None:
+    def __init__(self, work: Workspace, header: Header) -> None:
         self.metadata: Metadata | None = None
         self.eof: EndOfFile | None = None
         self.held = Ranges(ranges_max=work.config.ranges)
-        self.octets_max = work.config.file_octets
+        self._longest = min(work.config.file_octets, header.octets_max)
+        self.octets_max = self._longest
         self._work = work
-        self._id = transaction
+        self._id = header.transaction
         self._file: DestinationFile | None = None
 
     def keep(self, offset: int, end: int, data: bytes | memoryview) -> int:
@@ -46,7 +51,7 @@ class IncomingFile:
             self._write(offset, end, data)
             return end - offset
         new = 0
-        for start, stop in held.gaps(offset, end):
+        for start, stop in held.gaps(offset, end, _GAPS_MAX):
             self._write(start, stop, memoryview(data)[start - offset : stop - offset])
             new += stop - start
         return new
@@ -79,13 +84,13 @@ class IncomingFile:
         self.eof = eof
         self.octets_max = eof.octets
 
-    def complete(self, transaction: TransactionId) -> FileComplete:
+    def complete(self) -> FileComplete:
         """Return what the owner is told once nothing is missing."""
         metadata = self.metadata
         options = metadata.options if metadata is not None else ()
         kind = metadata.checksum_type if metadata is not None else None
         return FileComplete(
-            transaction,
+            self._id,
             self.name,
             self.held.total,
             kind if kind is None or kind in CHECKSUMS else NULL,  # an unknown type that a handler ignored
@@ -107,8 +112,8 @@ class IncomingFile:
 
     def wrong_size(self, octets: int) -> str:
         """Return why the file cannot have so many octets, empty if it can."""
-        if octets > self._work.config.file_octets:
-            return f"a file of {octets} octets, {self._work.config.file_octets} at most"
+        if octets > self._longest:
+            return f"a file of {octets} octets, {self._longest} at most"
         if octets < self.held.end:
             return f"a file of {octets} octets, of which octet {self.held.end} is here"
         if self.size not in (None, octets):

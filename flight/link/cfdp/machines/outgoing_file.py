@@ -3,9 +3,12 @@
 # The checksum runs along as new data are read, in blocks, and `summed` says up to where: at or beyond `offset`, since a
 # block is read ahead. A rewind or a reboot moves `offset` back, and the same octets then are not added again.
 #
+# A rewind never goes back behind one that was made before: what was repeated once is not repeated again. Otherwise a
+# link that falls out again and again, each time before so many octets are through, would never get a file to its end.
+#
 # What a receiver asks for again goes into a set of stretches. To ask twice for what was not sent yet costs nothing, and
-# no NAK, whatever it says, makes more work than its own octets: what lies outside of what was sent is passed over. A
-# peer that asks for ever is stopped by `resend_factor`.
+# no NAK, whatever it says, makes more work than its own octets: what lies outside of what was sent is passed over. It
+# may still ask for the whole file in a few octets; a peer that asks for ever is stopped by `resend_factor`.
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from flight.link.cfdp.transactions.filestore import FilestoreRefusal, SourceFile
 
 _BLOCK_OCTETS = 65536  # read at a time: one call of the filestore for dozens of segments
 _FREE_OCTETS = 65536  # may be asked for again besides the multiple of the file, so that short files have some as well
+_REQUESTS_MAX = 1024  # that one NAK is good for; what it asks for beyond is asked for again
 
 
 class OutgoingFile:
@@ -44,6 +48,7 @@ class OutgoingFile:
         self._block_octets = max(_BLOCK_OCTETS // self._segment, 1) * self._segment
         self._block = b""
         self._block_at = 0
+        self._rewound_at = -1  # the place at which the newest rewind began
 
     def next_new(self) -> bytes:
         """Return the PDU of the next segment."""
@@ -72,7 +77,7 @@ class OutgoingFile:
         """Take what a NAK asks for; return whether it wants the metadata, and why not all of it was taken, or ""."""
         wants_metadata, refused, added = False, "", 0
         try:
-            for start, end in nak.requests:
+            for start, end in nak.requests[:_REQUESTS_MAX]:
                 if start == end == 0:
                     wants_metadata = True
                 elif start >= end or end > self.octets:
@@ -90,9 +95,15 @@ class OutgoingFile:
         """Whether the receiver asks without end."""
         return self.asked_octets > self._config.resend_factor * (self.octets + _FREE_OCTETS)
 
-    def rewind(self, octets: int) -> None:
-        """Go back: new data go on so many octets before, at the beginning of the file at most."""
-        self.offset = max(self.offset - octets, 0)
+    def rewind(self, octets: int) -> bool:
+        """Go back so many octets, but not behind the beginning of the rewind before; return False if it is there.
+
+        New data then go on from there.
+        """
+        if self.offset <= self._rewound_at:
+            return False
+        self._rewound_at, self.offset = self.offset, max(self.offset - octets, self._rewound_at, 0)
+        return True
 
     def drop_content(self) -> None:
         """Give up what is held for sending, and what was asked for again."""

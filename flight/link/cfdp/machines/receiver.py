@@ -8,6 +8,7 @@ with closure.
     E1  metadata, new         admit             admit             ignored           ignored           ignored
     E2  metadata, known       repeated, and without a file Finished again in FINISHED; other metadata: conflict, ignored
     E3  file data             keep              keep              repeated          ignored           ignored
+        of records            INVALID_FILE_STRUCTURE              ignored           ignored           ignored
     E4  EOF, new              ->MISSING: store, then ACK (c2); NAK   -              store, then ACK   ACK and Finished
     E5  EOF, known            -                 ACK again (*)     ACK again (*)     ACK again (*)     ACK and Finished
     E6  EOF, another          FILE_SIZE_ERROR   conflict: ignored in every other state
@@ -100,6 +101,13 @@ class Receiver(ReceiverOutcome):
             if self._rounds.is_over(offset, end):
                 self._ask()
             self._look_whether_complete()
+
+    def on_records(self) -> None:
+        """Take in that the sender says that the file consists of records, as long as that matters."""
+        if self.state > ReceiverState.MISSING:
+            self.ignore("state")
+        else:
+            self.fault(ConditionCode.INVALID_FILE_STRUCTURE)
 
     def _on_beyond(self, end: int) -> None:
         """Take in that octets came that the file cannot have."""
@@ -221,7 +229,7 @@ class Receiver(ReceiverOutcome):
         self.state = ReceiverState.COMPLETE
         self.timer_ns = None
         self._rounds.stop()
-        self.work.told.append(self.file.complete(self.id))
+        self.work.told.append(self.file.complete())
 
     # Time and contact
 

@@ -21,7 +21,7 @@ from flight.link.cfdp.header import Header, Mode
 from flight.link.cfdp.machines.incoming_file import IncomingFile
 from flight.link.cfdp.machines.nak_rounds import NakRounds
 from flight.link.cfdp.machines.transaction import Transaction, Workspace
-from flight.link.cfdp.tlv import FilestoreResponse
+from flight.link.cfdp.tlv import TLVS_MAX, FilestoreResponse
 from flight.link.cfdp.transactions.filestore import FilestoreRefusal
 from flight.link.cfdp.transactions.indications import StoreRecord, TransactionFinished
 from flight.link.cfdp.transactions.requests import GAPS_SHOWN, Refused, Retained, Role, TransactionStatus
@@ -48,7 +48,7 @@ class ReceiverOutcome(Transaction):
     def __init__(self, work: Workspace, header: Header) -> None:
         super().__init__(work, header)
         self.state = ReceiverState.OPEN
-        self.file = IncomingFile(work, self.id)
+        self.file = IncomingFile(work, header)
         self.delivery = DeliveryCode.INCOMPLETE
         self.status = FileStatus.DISCARDED
         self.responses: tuple[FilestoreResponse, ...] = ()
@@ -79,6 +79,7 @@ class ReceiverOutcome(Transaction):
         """Return as many of the responses as a Finished has room for; the peer sees which are not there."""
         room = self.work.config.pdu_octets - self.header.octets - _FINISHED_OCTETS
         octets = 0
+        responses = responses[: TLVS_MAX - 1]  # and a fault location
         for i, response in enumerate(responses):
             octets += len(response.encode())
             if octets > room:
@@ -96,6 +97,8 @@ class ReceiverOutcome(Transaction):
             self._decide(condition, text)
         elif self.state is ReceiverState.FINISHED and condition is ConditionCode.ACK_LIMIT_REACHED:
             self._end(self.condition, self.text)
+        elif self.suspended:
+            self.resume()  # the outcome stays, but whoever cancels wants an end
 
     def abandon(self, condition: ConditionCode, text: str = "") -> None:
         """Handle E19."""

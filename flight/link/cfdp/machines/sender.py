@@ -259,8 +259,8 @@ class Sender(Transaction):
         """Handle E13: nobody asks a class 1 sender for what was lost in the modem."""
         if self._class2 or self.state is not SenderState.SENDING or not self.started:
             return
-        self.file.rewind(self.work.config.rewind_octets)
-        self.started = self.file.offset > 0  # at the beginning of the file the metadata may be lost as well
+        if self.file.rewind(self.work.config.rewind_octets):
+            self.started = self.file.offset > 0  # at the beginning of the file the metadata may be lost as well
         self.changed = True
 
     def _ask_again(self) -> None:
@@ -285,9 +285,11 @@ class Sender(Transaction):
     def cancel(self, condition: ConditionCode, text: str = "") -> None:
         """Handle E10, and E9 while it is being cancelled."""
         if self.state is SenderState.CANCELLING:
-            # Asked for twice there is nothing to do; if the fault of an ACK limit wants it, the peer is gone.
+            # Asked for twice, only a suspension is to end; if the fault of an ACK limit wants it, the peer is gone.
             if condition is ConditionCode.ACK_LIMIT_REACHED:
                 self._end_unheard()
+            elif self.suspended:
+                self.resume()
             return
         self.condition, self.text = condition, text
         if not self.started:
@@ -313,12 +315,9 @@ class Sender(Transaction):
         self._end(self.condition, DeliveryCode.INCOMPLETE, FileStatus.UNREPORTED)
 
     def _end(
-        self,
-        condition: ConditionCode,
-        delivery: DeliveryCode,
-        status: FileStatus,
+        self, condition: ConditionCode, delivery: DeliveryCode, status: FileStatus,
         responses: tuple[FilestoreResponse, ...] = (),
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.state = SenderState.ENDED
         self.condition = condition
         self.file.drop_content()

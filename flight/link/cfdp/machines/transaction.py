@@ -4,7 +4,8 @@
 # The entity lets a transaction rest if a fault's handler is SUSPEND: by default if nothing came for too long. A rest
 # ends when the next contact begins, when the peer says anything in this transaction, or `rest_s` into the contact.
 # Rests without progress are counted, over reboots too, and after `rests_max` the next one is a cancel: so a
-# transaction whose peer is gone ends, whatever the handlers are.
+# transaction whose peer is gone ends, whatever the handlers are. A limit that is ignored, and so begins again, counts
+# as a rest: handlers come from the peer as well, and none may keep a transaction for ever.
 #
 # A suspended transaction sends nothing but the acknowledgement of what its peer said, and no timer of it runs. What
 # comes is taken all the same.
@@ -127,7 +128,8 @@ class Transaction(ABC):
         """Do what the handler of this fault says, tell the owner, and return which handler it was."""
         config, counters = self.work.config, self.work.counters
         handler = self._handlers.get(condition) or config.handler(condition)
-        if handler is FaultHandler.SUSPEND or condition in TIMER_FAULTS:
+        begins_again = condition in TIMER_FAULTS or condition is ConditionCode.CHECK_LIMIT_REACHED
+        if handler is FaultHandler.SUSPEND or begins_again:
             self.rests += 1
             self.changed = True
             if self.rests > config.rests_max and handler in (FaultHandler.SUSPEND, FaultHandler.IGNORE):
@@ -141,7 +143,7 @@ class Transaction(ABC):
                 self._rest()
             case FaultHandler.ABANDON:
                 self.abandon(condition, text)
-            case FaultHandler.IGNORE if condition in TIMER_FAULTS or condition is ConditionCode.CHECK_LIMIT_REACHED:
+            case FaultHandler.IGNORE if begins_again:
                 self.tries = 0
                 self.restart()
         return handler

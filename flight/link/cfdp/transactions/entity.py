@@ -17,6 +17,8 @@ and FileComplete. It starts out of contact.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from flight.core.errors import DecodeError
 from flight.link.cfdp.checksums import CHECKSUMS, NULL
 from flight.link.cfdp.conditions import ConditionCode
@@ -60,7 +62,7 @@ class Entity:
         config = self.config
         assert request.priority >= 0, request
         self._set_time(now_ns)
-        if len(self._open.senders) >= config.transactions:
+        if not self.has_room:
             raise PutRefused(f"{len(self._open.senders)} files are being sent, {config.transactions} at most")
         has_file = bool(request.source_name or request.name)
         try:
@@ -151,7 +153,7 @@ class Entity:
             return None
         work = self._work
         work.at_ns = clock.at(now_ns)
-        raw = self._turns.next_directive() or self._turns.next_data()
+        raw = self._turns.next_pdu()
         if work.finished:
             self._open.collect()
         if raw is not None:
@@ -197,6 +199,11 @@ class Entity:
         """Whether no sender has new data left, so that the owner may `put` the next file."""
         return not self._turns.has_new
 
+    @property
+    def has_room(self) -> bool:
+        """Whether one more file may be sent: else `put` refuses it."""
+        return len(self._open.senders) < self.config.transactions
+
     def ignored(self, now_ns: int) -> list[PdusIgnored]:
         """Return what was ignored since the last report of the same reason, if a report is due.
 
@@ -232,8 +239,16 @@ class Entity:
 
         File content that a record speaks of must be durable before the record is.
         """
-        chosen = [transaction for transaction in self._open if transaction.changed or not changed]
-        return [(transaction.id, record_of(transaction)) for transaction in chosen]
+        return list(self.each_record(changed))
+
+    def each_record(self, changed: bool = True) -> Iterator[tuple[TransactionId, bytes]]:
+        """Yield what `records` returns. Each is made when its turn comes, since all together may take long.
+
+        Between two of them the caller may do what it likes with the entity.
+        """
+        for transaction in [each for each in self._open if each.changed or not changed]:
+            if not transaction.ended:
+                yield transaction.id, record_of(transaction)
 
     def restore(self, record: bytes, now_ns: int) -> TransactionId:
         """Go on with a transaction of the life before. Raises DecodeError if this is not its record; drop it then.

@@ -102,8 +102,9 @@ class TransactionFinished:
 
     @property
     def whole(self) -> bool:
-        """Whether the file was delivered and kept."""
-        return self.delivery is DeliveryCode.COMPLETE and self.status is FileStatus.RETAINED
+        """Whether the file was delivered and kept, and nothing is wrong with it: who sent it may delete it."""
+        kept = self.delivery is DeliveryCode.COMPLETE and self.status is FileStatus.RETAINED
+        return kept and self.condition is ConditionCode.NO_ERROR
 
 
 Indication = MetadataReceived | EofSent | StoreRecord | FileComplete | Faulted | TransactionFinished

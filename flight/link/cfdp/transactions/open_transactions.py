@@ -7,8 +7,8 @@
 # What belongs to no open transaction is late, or unknown, or opens one. Metadata, file data and an EOF without a fault
 # open one; the rest cannot: an EOF that cancels what is not there is acknowledged, and that is all.
 #
-# Two senders with one id: the metadata that came first count, and the others are a conflict. So do the class and the
-# sizes of ids: a PDU of the other class is a conflict too.
+# Two senders with one id: the metadata that came first count, and the others are a conflict. A PDU of the
+# other class is a conflict too.
 #
 # Noise and floods. What opens a transaction is bounded by a table. If it is full, a receiver that has neither metadata
 # nor EOF, and was silent for as long as a peer takes to repeat itself, makes room; otherwise the PDU is refused. So
@@ -82,9 +82,13 @@ class OpenTransactions:
         """Take off what has ended, and remember how."""
         work = self._work
         for transaction in work.finished:
+            # What it still has to say waits with the other answers, of which there are only so many.
+            if transaction in work.due:
+                del work.due[transaction]
+                if (answer := transaction.next_directive()) is not None:
+                    self.turns.answer(answer)
             if isinstance(transaction, Sender):
                 del self.senders[transaction.id]
-                work.due.pop(transaction, None)
                 self.ended.remember_sender(transaction)
                 outcome = "sent" if transaction.condition is ConditionCode.NO_ERROR else "send_failed"
             else:
@@ -163,7 +167,7 @@ class OpenTransactions:
         receiver.heard()
         match pdu:
             case FileData() if pdu.records:
-                receiver.fault(ConditionCode.INVALID_FILE_STRUCTURE)
+                receiver.on_records()
             case FileData():
                 receiver.on_data(pdu.offset, pdu.data)
             case Metadata():

@@ -3,8 +3,9 @@
 # New data go by priority, and within one priority in the order in which the transactions began. That is strict: a file
 # of a better priority overtakes at the next PDU, and those behind it wait.
 #
-# What was asked for again goes before new data, because a receiver holds the place for it. But not without end: a peer
-# that keeps asking would stop all other files. So after three PDUs in a row one with new data goes, if there is any.
+# Directives go before data, and what was asked for again before new data, because a receiver holds the place for it.
+# But not without end: a peer that keeps asking would stop all other files. A prompt of 20 octets may be worth 8 KiB of
+# NAKs, and one NAK a whole file. So after three PDUs in a row one with new data goes, if there is any.
 #
 # The choice is made only if something has changed (`Workspace.stale`), since it looks at all senders. Between two
 # changes a segment costs one comparison.
@@ -17,7 +18,7 @@ from flight.link.cfdp.header import TransactionId
 from flight.link.cfdp.machines.sender import Sender
 from flight.link.cfdp.machines.transaction import Workspace
 
-_RESENT_IN_A_ROW = 3
+_URGENT_IN_A_ROW = 3
 _ANSWERS_MAX = 64
 
 
@@ -45,7 +46,16 @@ class Turns:
             self._choose()
         return self._new is not None
 
-    def next_directive(self) -> bytes | None:
+    def next_pdu(self) -> bytes | None:
+        """Return the next PDU, None if there is nothing to say."""
+        if self._in_a_row < _URGENT_IN_A_ROW or not self.has_new:
+            raw = self._next_directive()
+            if raw is not None:
+                self._in_a_row += 1
+                return raw
+        return self._next_data()
+
+    def _next_directive(self) -> bytes | None:
         """Return the next PDU that is not file data. Transactions take turns."""
         if self._answers:
             answer = next(iter(self._answers))
@@ -61,7 +71,7 @@ class Turns:
                 return raw
         return None
 
-    def next_data(self) -> bytes | None:
+    def _next_data(self) -> bytes | None:
         """Return the next PDU of a sender's file: its metadata, a segment, or its first EOF."""
         work = self._work
         # A file that cannot be read changes the choice, and there are only so many senders.
@@ -69,7 +79,7 @@ class Turns:
             if work.stale:
                 self._choose()
             again, new = self._resending, self._new
-            if again is not None and (new is None or self._in_a_row < _RESENT_IN_A_ROW):
+            if again is not None and (new is None or self._in_a_row < _URGENT_IN_A_ROW):
                 self._in_a_row += 1
                 raw = again.next_resent()
             elif new is not None:

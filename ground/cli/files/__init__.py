@@ -1,0 +1,1 @@
+"""`orbitnode files`: its actions, and how transfers are shown."""
