@@ -16,6 +16,7 @@ from flight.contract.fields import Value
 from flight.core.errors import DecodeError, SetupError
 from flight.link.coding.cltu import encode_cltu
 from flight.link.pus import PusTc, PusTm
+from flight.link.space_packet import SpacePacket
 from flight.link.tc.tc_frame import TcFrame
 from flight.link.tm.extract import VcExtractor
 from flight.link.tm.tm_frame import TmFrame
@@ -33,10 +34,17 @@ _QUIET_S = 0.3
 class FlightNode:
     """Board and node as processes, their files in `folder`; `more` is TOML for the mission. Raises SetupError where
     one of them does not come up.
+
+    thread_timed: the node measures its steps in processor time; what they were is in `steps_path` when it has ended
+    (tests/bench/thread_timed_node.py).
     """
 
-    def __init__(self, folder: Path, more: str = "") -> None:
+    def __init__(self, folder: Path, more: str = "", rate_bps: int = 10_000_000, *, thread_timed: bool = False) -> None:
         self.folder = folder
+        self.steps_path = folder / "steps.json"
+        timed = [str(ROOT / "tests" / "bench" / "thread_timed_node.py"), str(self.steps_path)]
+        self._program = timed if thread_timed else ["-m", "flight.cli"]
+        self.on_file_part: Callable[[bytes], None] = lambda _packet: None
         self.down = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.down.bind((HOST, 0))
         self.down.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_194_304)
@@ -46,7 +54,7 @@ class FlightNode:
         self.packets: list[PusTm] = []
         self.sequence = 0
         self._mission_path = folder / "mission.toml"
-        self._write(folder / "board", more)
+        self._write(folder / "board", more, rate_bps)
         mission = load(self._mission_path, extra={"ground": GroundConfig})
         self.dictionary = dictionary_of(mission)
         config = mission.links[0].config
@@ -56,12 +64,12 @@ class FlightNode:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._board = folder / "board"
 
-    def _write(self, board: Path, more: str) -> None:
+    def _write(self, board: Path, more: str, rate_bps: int) -> None:
         port = self.down.getsockname()[1]
         self._mission_path.write_text(
             f'extends = "{(MISSIONS / "bench.toml").as_posix()}"\napp = []\n'
             f'[[link]]\nname = "udp"\ndriver = "udp:{HOST}:{port}:{self.up_port}"\ncoding = "frame"\n'
-            f"rate_bps = 10_000_000\nuplink_rate_bps = 10_000_000\nidle_s = 0.1\n"
+            f"rate_bps = {rate_bps}\nuplink_rate_bps = 10_000_000\nidle_s = 0.1\n"
             f'uplink_security = "clear"\n'  # the ground here is bare sockets
             f'[drivers]\neps = "serial:{board}"\nboard_thermometer = "serial:{board}:board"\n'
             f'radiator_thermometer = "serial:{board}:radiator"\nheater = "serial:{board}:heater"\n'
@@ -86,6 +94,11 @@ class FlightNode:
         self._end()
 
     @property
+    def mission_path(self) -> Path:
+        """Where its mission file is."""
+        return self._mission_path
+
+    @property
     def alive(self) -> bool:
         return all(process.poll() is None for process in self._processes)
 
@@ -96,7 +109,8 @@ class FlightNode:
 
     def _start(self, *arguments: str | Path) -> None:
         log = (self.folder / f"{arguments[0]}.log").open("wb")
-        command = [sys.executable, "-m", "flight.cli", *map(str, arguments)]
+        program = self._program if arguments[0] == "flight" else ["-m", "flight.cli"]
+        command = [sys.executable, *program, *map(str, arguments)]
         with log:
             self._processes.append(subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT))
 
@@ -132,6 +146,19 @@ class FlightNode:
         self.sequence += 1
         frame = TcFrame(self._link.spacecraft_id, self._link.tc_vcid, 0, request.encode(), bypass=True)
         return encode_cltu(frame.encode()), request.request_id.encode()
+
+    def send_pdu(self, pdu: bytes) -> None:
+        """Send a PDU of CFDP up, in a packet of the file APID and a BD frame."""
+        packet = SpacePacket(self.dictionary.apids["files"], self.sequence % 16384, pdu, is_command=True)
+        self.sequence += 1
+        frame = TcFrame(self._link.spacecraft_id, self._link.tc_vcid, 0, packet.encode(), bypass=True)
+        self.send(encode_cltu(frame.encode()))
+
+    def resident_mb(self) -> float:
+        """Return the resident memory of the node's process; 1 MB is 10^6 octets."""
+        pid = self._processes[-1].pid
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) * 1024 / 1e6
 
     def send(self, cltu: bytes) -> None:
         self.up.sendto(cltu, (HOST, self.up_port))
@@ -173,7 +200,7 @@ class FlightNode:
                 try:
                     self.packets.append(PusTm.decode(raw))
                 except DecodeError:
-                    continue  # a part of a file
+                    self.on_file_part(raw)
         return len(self.packets) - before
 
     def listen_until_quiet(self, timeout_s: float = 20.0) -> None:
