@@ -13,8 +13,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 
-from flight.link.cfdp.class1_pdu import ENTITY_OCTETS
-from flight.link.cfdp.transfers import CfdpConfig
+from flight.link.cfdp.transactions.entity_config import EntityConfig
 from flight.link.tc.tc_frame import FRAME_OCTETS_MAX
 from flight.link.time.time_code import P_FIELD
 from flight.link.tm_tc_stack import LinkConfig
@@ -26,6 +25,11 @@ from ground.yamcs.event_templates import event_templates
 from ground.yamcs.instance import YamcsInstance
 
 HTTP_PORT = 8090  # the usual one of Yamcs
+# Yamcs has no contacts: its timers go on while the node is not heard. So what it repeats without an answer, it repeats
+# for longer than from pass to pass.
+_REPEAT_S, _BETWEEN_PASSES_S = 10, 12_000
+# Of its CFDP PDUs, and what such a PDU takes as a CLTU: packet, frame, and 8 octets for 7.
+_PDU_OCTETS, _CLTU_OCTETS = 512, 616
 _HEADER = "# Written by `orbitnode dictionary --yamcs`.\n"
 
 
@@ -53,14 +57,16 @@ def _instance(instance: YamcsInstance, system: str, database: str) -> str:
     link, ports = instance.link, instance.ports
     node, ground = instance.entities
     root = f"/{system}/{ROOT_CONTAINER}"
-    inactivity_ms = int(CfdpConfig().inactivity_s * 1000)
     return "\n".join(
         [
             _HEADER + _SERVICES.format(
                 event_parameter=_flow(f"/{system}/{EVENT_PARAMETER}"),
                 dumps="[tm_dump]" if "playback" in link.carries else "[]",
                 cfdp=_CFDP.format(
-                    node=node, ground=ground, entity_octets=ENTITY_OCTETS, inactivity_ms=inactivity_ms
+                    node=node, ground=ground, entity_octets=EntityConfig().entity_octets, pdu_octets=_PDU_OCTETS,
+                    pause_ms=math.ceil(_CLTU_OCTETS * 8 * 1000 / link.uplink_rate_bps),
+                    repeat_ms=_REPEAT_S * 1000, repeats=_BETWEEN_PASSES_S // _REPEAT_S,
+                    inactivity_ms=_BETWEEN_PASSES_S * 1000,
                 ) if "products" in link.carries else "",
             ),
             "dataLinks:",
@@ -169,8 +175,16 @@ _CFDP = """\
       incomingBucket: cfdpDown
       entityIdLength: {entity_octets}
       sequenceNrLength: 4
-      maxPduSize: 512
-      inactivityTimeout: {inactivity_ms}  # a file may be spread over two passes
+      maxPduSize: {pdu_octets}
+      sleepBetweenPdus: {pause_ms}  # what the way up takes for one
+      immediateNak: false  # the node fills gaps after the end of the file, all by one request
+      # Time out of contact counts as well, and a file may be spread over two passes.
+      inactivityTimeout: {inactivity_ms}
+      nakTimeout: {repeat_ms}
+      eofAckTimeout: {repeat_ms}
+      eofAckLimit: {repeats}
+      finAckTimeout: {repeat_ms}
+      finAckLimit: {repeats}
       localEntities: [{{name: ground, id: {ground}}}]
       remoteEntities: [{{name: node, id: {node}}}]
 """

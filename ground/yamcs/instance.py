@@ -15,7 +15,7 @@ from flight.catalogue import dictionary_of, file_checksum, file_entities
 from flight.contract.dictionary import Dictionary
 from flight.contract.sections import LinkSection
 from flight.core.errors import SetupError
-from flight.link.cfdp.class1_pdu import CHECKSUM_MODULAR
+from flight.link.cfdp.checksums import MODULAR
 from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import Mission
 from ground.config import GroundConfig
@@ -41,9 +41,9 @@ class YamcsInstance:
     @property
     def notes(self) -> tuple[str, ...]:
         """What works less well than it could, and what to change in the mission."""
-        if self.checksum == CHECKSUM_MODULAR:
+        if self.checksum == MODULAR:
             return ()
-        return ('no file will come down whole: Yamcs knows no CFDP checksum but outbox.checksum = "modular"',)
+        return ('no file will come down whole: Yamcs knows no CFDP checksum but cfdp.checksum = "modular"',)
 
 
 def yamcs_instance(mission: Mission, link_name: str = "") -> YamcsInstance:

@@ -24,6 +24,7 @@ from ground.yamcs.instance import yamcs_instance
 from ground.yamcs.plain_folder import PlainFolder
 from tests.command_line import command_line
 from tests.ground_dictionary import make
+from tests.yamcs.file_cases import PAGE, ROWS, page
 
 LINK = """
 [[link]]
@@ -57,7 +58,7 @@ name = "lab"
 spacecraft_id = 0x123
 frame_octets = 892
 file_apid = 9
-[outbox]
+[cfdp]
 entity = 77
 ground_entity = 78
 [ground]
@@ -69,6 +70,7 @@ command_timeout_s = 44.0
     text = files["etc/yamcs.lab.yaml"]
     for line in ("port: 21015", 'host: "10.0.0.7"', "port: 21018", "spacecraftId: 0x123", "frameLength: 892", "vcId: 5",
                  "slidingWindowWidth: 4", "cop1T1: 4", "cop1TxLimit: 6", "randomizeCltu: true", 'file: "mdb/lab.xml"',
+                 "sleepBetweenPdus: 308", "eofAckLimit: 1200",
                  "{name: ground, id: 78}", "{name: node, id: 77}", 'rootContainer: "/lab/CCSDSPacket"'):  # fmt: skip
         assert line in text, line
     assert text.count("spacecraftId: 0x123") == 2
@@ -127,14 +129,23 @@ def test_a_link_is_chosen_by_name(tmp_path: Path) -> None:
 
 
 def test_a_checksum_that_yamcs_lacks_is_noted(tmp_path: Path) -> None:
-    assert 'outbox.checksum = "modular"' in yamcs_instance(mission(tmp_path, LINK)).notes[0]
-    assert yamcs_instance(mission(tmp_path, f'{LINK}[outbox]\nchecksum = "modular"\n')).notes == ()
+    assert 'cfdp.checksum = "modular"' in yamcs_instance(mission(tmp_path, LINK)).notes[0]
+    assert yamcs_instance(mission(tmp_path, f'{LINK}[cfdp]\nchecksum = "modular"\n')).notes == ()
 
 
 def test_the_mission_of_the_guide_needs_no_note() -> None:
     made = load(MISSIONS / "yamcs.toml", {"ground": GroundConfig}, opens_devices=False)
     assert yamcs_instance(made).notes == ()
     assert instance_files(yamcs_instance(made)) == instance_files(yamcs_instance(made))
+
+
+def test_the_page_about_interoperability_has_the_table_of_what_is_tried_and_every_row_has_its_tests() -> None:
+    """What to do: `python -m tests.yamcs.file_cases`."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert page(text) == text
+    tried = PAGE.parents[2] / "tests" / "yamcs" / "test_yamcs_files.py"
+    tests = set(re.findall(r"^def (test_\w+)", tried.read_text(encoding="utf-8"), re.MULTILINE))
+    assert {name for row in ROWS for name in row.tests} == tests
 
 
 # Events

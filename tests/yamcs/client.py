@@ -162,26 +162,62 @@ class YamcsClient:
 
     # Files.
 
+    def transfers(self, name: str) -> list[Json]:
+        """Return the transfers of a file, the newest first. In a transfer down the node has the file in a directory."""
+        rows: list[Json] = self.ask(self._transfers).get("transfers", [])
+        return [row for row in rows if name in (row.get("objectName"), *row.get("remotePath", "").rsplit("/", 1))]
+
+    def until_ended(self, name: str) -> Json:
+        """Wait until the newest transfer of a file has ended, well or not, and return it."""
+        ends = {"COMPLETED", "FAILED"}
+        wait_until(
+            lambda: (found := self.transfers(name)) and found[0]["state"] in ends,
+            lambda: f"{name} is transferred: {self.transfers(name)}",
+        )
+        return self.transfers(name)[0]
+
     def until_transferred(self, name: str) -> Json:
         """Wait until the transfer of a file has ended well, and return it. Raises AssertionError if it has failed."""
-        found: list[Json] = []
+        transfer = self.until_ended(name)
+        assert transfer["state"] == "COMPLETED", transfer
+        return transfer
 
-        def has_ended() -> bool:
-            answer = self.ask(f"filetransfer/{self.instance}/cfdp0/transfers")
-            found[:] = [each for each in answer.get("transfers", []) if each["remotePath"] == name]
-            return bool(found) and found[0]["state"] in {"COMPLETED", "FAILED"}
-
-        wait_until(has_ended, lambda: f"{name} is transferred: {found}")
-        assert found[0]["state"] == "COMPLETED", found
-        return found[0]
-
-    def upload(self, bucket: str, name: str, source: str, destination: str) -> None:
-        """Send a file of a bucket up, unacknowledged."""
+    def upload(self, name: str, *, reliable: bool) -> None:
+        """Send a file of the bucket cfdpUp up: by class 2 if reliable, else by class 1."""
         body = {
-            "direction": "UPLOAD", "bucket": bucket, "objectName": name, "remotePath": name, "source": source,
-            "destination": destination, "options": {"reliable": False},
+            "direction": "UPLOAD", "bucket": "cfdpUp", "objectName": name, "remotePath": name, "source": "ground",
+            "destination": "node", "options": {"reliable": reliable},
         }  # fmt: skip
-        self.ask(f"filetransfer/{self.instance}/cfdp0/transfers", body)
+        self.ask(self._transfers, body)
+
+    def download(self, path: str, name: str) -> None:
+        """Ask the node for a file (proxy put), which comes into the bucket cfdpDown."""
+        body = {
+            "direction": "DOWNLOAD", "bucket": "cfdpDown", "objectName": name, "remotePath": path, "source": "node",
+            "destination": "ground", "options": {"reliable": True},
+        }  # fmt: skip
+        self.ask(self._transfers, body)
+
+    def cancel(self, transfer: Json) -> None:
+        """Cancel a transfer."""
+        self.ask(f"{self._transfers}/{transfer['id']}:cancel", {})
+
+    def listing(self, directory: str) -> list[str]:
+        """Ask the node for a list of a directory, wait for it, and return its lines."""
+        where = {"source": "ground", "destination": "node", "remotePath": directory}
+        self.ask(f"filetransfer/{self.instance}/cfdp0/files:sync", where)
+        files: list[Json] = []
+
+        def has_come() -> bool:
+            files[:] = self.ask(f"filetransfer/{self.instance}/cfdp0/files", query=where).get("files", [])
+            return bool(files)
+
+        wait_until(has_come, f"the list of {directory}")
+        return [each["name"] for each in files]
+
+    @property
+    def _transfers(self) -> str:
+        return f"filetransfer/{self.instance}/cfdp0/transfers"
 
     def file(self, bucket: str, name: str) -> bytes:
         """Wait until a file is in a bucket, and return its content."""

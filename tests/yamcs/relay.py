@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flight.core.errors import DecodeError
@@ -36,13 +37,18 @@ class Uplinked:
 
 
 class Relay(threading.Thread):
-    """Both ways in one thread. `frames` went to Yamcs, `uplinked` came from it."""
+    """Both ways in one thread. `frames` went to Yamcs, `uplinked` came from it.
+
+    `loses_down` is asked about each telemetry frame; `lost` are those that it took.
+    """
 
     def __init__(self, yamcs_tm: int, node_tc: int) -> None:
         super().__init__(daemon=True)
         self.tm_port, self.tc_port = free_port(), free_port()
         self.frames: list[bytes] = []
         self.uplinked: list[Uplinked] = []
+        self.lost: list[bytes] = []
+        self.loses_down: Callable[[bytes], bool] = lambda _frame: False
         self._to_yamcs, self._to_node = (HOST, yamcs_tm), (HOST, node_tc)
         self._lose: list[str] = []
         self._halt = threading.Event()
@@ -91,6 +97,9 @@ class Relay(threading.Thread):
         except BlockingIOError:
             return
         if ready is self._tm:
+            if self.loses_down(octets):
+                self.lost.append(octets)
+                return
             self.frames.append(octets)
             self._out.sendto(octets, self._to_yamcs)
             return

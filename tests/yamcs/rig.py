@@ -13,11 +13,13 @@ from pathlib import Path
 
 from flight.catalogue import dictionary_of
 from flight.link.actions import PacketReceived
-from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, FileReceived
+from flight.link.cfdp.transactions.entity_config import EntityConfig
+from flight.link.cfdp.transactions.indications import FileComplete
 from flight.link.tm_tc_stack import LinkConfig
 from flight.mission import MISSIONS, load
 from ground.link.tm_tc_session import GroundSession
 from ground.telemetry.decoder import DecodedPacket, Decoder
+from tests.cfdp_ends import CfdpEnd
 from tests.ports import HOST, free_port
 from tests.waiting import GIVE_UP_S, wait_until
 from tests.yamcs.client import YamcsClient
@@ -171,14 +173,17 @@ class Rig:
 
 
 class OurGround:
-    """What our ground reads out of the same frames: packets by (APID, sequence count, time), and files."""
+    """What our ground reads out of the same frames: packets by (APID, sequence count, time), and files.
+
+    `transfers` are the numbers of transactions that come down and have not ended, by the names of their files.
+    """
 
     def __init__(self, rig: Rig) -> None:
         config = rig.loaded.links[0].config
         assert isinstance(config, LinkConfig)
         session = GroundSession(config)
         decoder = Decoder(rig.dictionary)
-        receiver = CfdpReceiver(CfdpConfig())
+        entity = CfdpEnd(EntityConfig(entity=1))  # hears, and says nothing: Yamcs is the other end
         self.packets: dict[bytes, DecodedPacket] = {}
         # The virtual channels over which each packet came. One that was on its way when a contact was lost goes back
         # into the recorder, and may come twice: live all the same, and played back.
@@ -191,9 +196,11 @@ class OurGround:
                     continue
                 packet = action.packet
                 if int.from_bytes(packet[:2], "big") & 0x7FF == file_apid:
-                    for done in receiver.on_pdu(packet[6:], 0):
-                        assert isinstance(done, FileReceived), done
-                        self.files[done.name] = done.data
+                    entity.on_pdu(packet[6:])
+                    entity.serve()
                     continue
                 self.packets[packet] = decoder.decode(packet)
                 self.channels[packet].add(action.vcid)
+        self.transfers = {status.name: status.transaction.number for status in entity.entity.transactions()}
+        names = {told.transaction: told.name for told in entity.told if isinstance(told, FileComplete)}
+        self.files.update((names[transaction], content) for transaction, content in entity.kept.items())

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flight.contract.parameter_table import encode_table
 from flight.core.utc.leap_seconds import BUILT_IN
 from flight.link.coding.cltu import encode_cltu
 from flight.link.tc.tc_frame import TcFrame
@@ -15,7 +14,6 @@ from ground.telemetry.decoder import HOUSEKEEPING
 from tests.waiting import wait_until
 from tests.yamcs.client import Json, YamcsError, value_of
 from tests.yamcs.comparison import faults, fields_of
-from tests.yamcs.postcard import content
 from tests.yamcs.rig import OurGround, Rig
 
 LIVE, PLAYBACK = "TM.vc0", "TM.vc1"
@@ -277,37 +275,6 @@ def _nothing_waits(ours: OurGround, since: datetime) -> bool:
         and decoded.raw["reports_waiting"] == decoded.raw["housekeeping_waiting"] == 0
         for octets, decoded in ours.packets.items()
     )  # fmt: skip
-
-
-# Files
-
-
-def test_a_product_is_received_by_cfdp(commanded: Rig) -> None:
-    commanded.yamcs.do("send_postcard", octets=50_001)
-    name = "postcard-50001.bin"
-    transfer = commanded.yamcs.until_transferred(name)
-    assert transfer["direction"] == "DOWNLOAD"
-    assert (transfer["totalSize"], transfer["failureReason"]) == ("50001", "")
-    assert commanded.yamcs.file("cfdpDown", name) == content(50_001) == commanded.ours().files[name]
-
-
-def test_a_parameter_table_goes_up_by_cfdp_and_is_loaded(commanded: Rig) -> None:
-    settings = commanded.dictionary.settings
-    commanded.yamcs.put_object("cfdpUp", "night.table", encode_table(settings, {"heater_on_c": 3.5}))
-    commanded.yamcs.upload("cfdpUp", "night.table", source="ground", destination="node")
-    transfer = commanded.yamcs.until_transferred("night.table")
-    assert transfer["direction"] == "UPLOAD"
-    wait_until(
-        lambda: any(
-            "night.table" in event["message"] and "came up" in event["message"] for event in commanded.yamcs.events()
-        ),
-        "the node has the file",
-    )
-    commanded.yamcs.do("load_parameter_table", name="night.table")
-    number = next(setting.number for setting in settings if setting.name == "heater_on_c")
-    commanded.yamcs.do("report_parameters", parameters=[{"parameter": number}])
-    row = [{"parameter": number, "value": 3.5}]
-    wait_until(lambda: commanded.yamcs.live("parameter_values__parameters") == row, f"{row} is reported")
 
 
 def test_yamcs_had_nothing_to_complain_about(rig: Rig) -> None:
