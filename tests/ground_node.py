@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -115,7 +116,7 @@ class LittleNode:
 
     def file(self, name: str, data: bytes, drop: int = -1) -> None:
         """Queue the PDUs of a file, without number `drop`."""
-        for index, pdu in enumerate(pdus_of(name, data, len(name))):
+        for index, pdu in enumerate(pdus_of(name, data, zlib.crc32(name.encode()))):
             if index != drop:
                 assert self.link.queue(Role.PRODUCTS, SpacePacket(3, index, pdu).encode())
 

@@ -64,6 +64,7 @@ def words(name: str, place: Path) -> tuple[list[str], int]:
         "cmd": (["ping", *port], 1),
         "decode": ([str(place / "downlink.tm"), "--as", "frames", "--json"], 1),
         "dictionary": (["--json"], 0),
+        "files": (["ls", *port], 1),
         "flight": ([*bench, "--storage", str(place / "store")], 1),
         "ground": ([*bench, "--folder", str(place / "taken")], 1),
         "keys": (["new", *bench, "--keys", str(place / "a.keys")], 0),
