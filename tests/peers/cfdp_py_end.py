@@ -31,7 +31,7 @@ from cfdppy.mib import CheckTimerProvider, DefaultFaultHandlerBase, IndicationCo
 from cfdppy.request import PutRequest
 from cfdppy.restricted_filestore import RestrictedFilestore
 from spacepackets import countdown
-from spacepackets.cfdp import ChecksumType, TransactionId, TransmissionMode
+from spacepackets.cfdp import ChecksumType, MessageToUserTlv, TransactionId, TransmissionMode
 from spacepackets.cfdp.pdu import EofPdu, PduFactory
 from spacepackets.cfdp.pdu.ack import TransactionStatus
 from spacepackets.countdown import Countdown
@@ -180,6 +180,13 @@ class CfdpPyEnd:
         assert self.source.put_request(
             PutRequest(self._remote.entity_id, Path(source_name), Path(name), mode, closure)
         )  # fmt: skip
+
+    def put_message(self, message: bytes) -> None:
+        """Begin to send metadata without a file, in class 2."""
+        options = [MessageToUserTlv(message)]
+        assert self.source.put_request(
+            PutRequest(self._remote.entity_id, None, None, TransmissionMode.ACKNOWLEDGED, False, msgs_to_user=options)
+        )
 
     def cancel(self) -> None:
         """Cancel what is sent and what is received, as a user does."""

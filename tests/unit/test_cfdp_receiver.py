@@ -548,6 +548,85 @@ def test_an_empty_file_and_metadata_without_a_file() -> None:
     ]
 
 
+def requesting(mode: Mode = Mode.ACKNOWLEDGED, *, closure: bool = False) -> tuple[Receiving, Metadata]:
+    """Return a receiver, and metadata without a file that it may hear."""
+    receiving = Receiving(mode)
+    return receiving, receiving.metadata(0, "", closure=closure, options=(MessageToUser(b"hello"),))
+
+
+def test_the_eof_after_metadata_without_a_file_is_stored_before_its_ack() -> None:
+    receiving, metadata = requesting()
+    assert receiving.hear(metadata, receiving.eof(0, 0)) == [] and receiving.state == "complete"
+    receiving.end.checkpoint()
+    assert [type(pdu) for pdu in receiving.out()] == [Ack]
+    assert [type(pdu) for pdu in receiving.hear(receiving.eof(0, 0))] == [Ack]
+    receiving.end.boot(newer_content=False)
+    assert [type(pdu) for pdu in receiving.out()] == [Ack] and receiving.state == "complete"
+    receiving.end.settle()
+    receiving.end.checkpoint()
+    assert [type(pdu) for pdu in receiving.out()] == [Finished]
+    receiving.hear(receiving.ack())
+    assert receiving.outcome.delivery is DeliveryCode.COMPLETE
+
+
+@pytest.mark.parametrize("state", ["decided", "finished", "ended"])
+def test_the_eof_after_metadata_without_a_file_is_acknowledged_in_every_state(state: str) -> None:
+    receiving, metadata = requesting()
+    receiving.hear(metadata)
+    receiving.end.settle()
+    if state != "decided":
+        receiving.end.checkpoint()
+        assert [type(pdu) for pdu in receiving.out()] == [Finished]
+    if state == "ended":
+        receiving.hear(receiving.ack())
+    assert receiving.state == state
+    receiving.end.on_pdu(receiving.eof(0, 0).encode())
+    receiving.end.checkpoint()
+    ack, finished = receiving.out()
+    assert isinstance(ack, Ack) and ack.directive is Directive.EOF and isinstance(finished, Finished)
+    assert ack.status is (AckStatus.TERMINATED if state == "ended" else AckStatus.ACTIVE)
+
+
+def test_metadata_without_a_file_that_were_lost_are_asked_for() -> None:
+    receiving, metadata = requesting()
+    receiving.hear(receiving.eof(0, 0))
+    receiving.end.checkpoint()
+    receiving.out()
+    (nak,) = receiving.advance(7)
+    assert isinstance(nak, Nak) and nak.requests == ((0, 0),)
+    receiving.hear(metadata)
+    receiving.end.settle()
+    receiving.end.checkpoint()
+    assert [type(pdu) for pdu in receiving.out()] == [Finished]
+    receiving.hear(receiving.ack())
+    assert receiving.outcome.delivery is DeliveryCode.COMPLETE
+    assert receiving.outcome.status is FileStatus.UNREPORTED
+
+
+def test_class_1_delivers_nothing_for_an_eof_without_octets_or_metadata() -> None:
+    receiving = Receiving(Mode.UNACKNOWLEDGED)
+    receiving.hear(receiving.eof(0, 0))
+    receiving.advance(5)
+    receiving.advance(5)
+    assert receiving.outcome.condition is ConditionCode.CHECK_LIMIT_REACHED
+    assert receiving.outcome.delivery is DeliveryCode.INCOMPLETE
+
+
+def test_an_eof_with_octets_contradicts_metadata_without_a_file() -> None:
+    receiving, metadata = requesting()
+    assert receiving.hear(metadata, receiving.eof()) == []
+    assert receiving.ignored["conflict"] == 1 and receiving.state == "complete"
+
+
+def test_class_1_with_closure_answers_the_eof_after_metadata_without_a_file() -> None:
+    receiving, metadata = requesting(Mode.UNACKNOWLEDGED, closure=True)
+    receiving.hear(metadata)
+    receiving.end.settle()
+    receiving.end.checkpoint()
+    assert [type(pdu) for pdu in receiving.out()] == [Finished] and receiving.state == "ended"
+    assert [type(pdu) for pdu in receiving.hear(receiving.eof(0, 0))] == [Finished]
+
+
 def test_responses_are_cut_to_what_a_finished_has_room_for() -> None:
     receiving = in_state("complete")
     responses = tuple(FilestoreResponse(FilestoreAction.DELETE_FILE, 0, "x" * 40) for _ in range(5))

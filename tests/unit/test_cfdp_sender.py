@@ -378,13 +378,39 @@ def test_a_file_that_cannot_be_read_is_a_fault_by_its_handler(handler: FaultHand
     assert sending.state == state
 
 
-def test_metadata_without_a_file_are_repeated_until_the_finished_comes() -> None:
-    sending = Sending(name="", options=(MessageToUser(b"hello"),))
-    (metadata,) = sending.out()
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("closure", [False, True])
+def test_an_eof_follows_metadata_without_a_file(mode: Mode, closure: bool) -> None:
+    """4.6.1.1.9, case (c)."""
+    sending = Sending(mode, name="", closure=closure, options=(MessageToUser(b"hello"),))
+    metadata, eof = sending.out()
     assert isinstance(metadata, Metadata) and metadata.octets == 0
-    assert sending.advance(10) == [metadata]
+    assert eof == EndOfFile(sending.header, ConditionCode.NO_ERROR, 0, 0)
+    awaits = "finished_awaited" if closure else "ended"
+    assert sending.state == ("ack_awaited" if mode is Mode.ACKNOWLEDGED else awaits)
+    assert EofSent(sending.id) in sending.end.told
+
+
+def test_the_eof_after_metadata_without_a_file_is_repeated_and_a_nak_brings_the_metadata() -> None:
+    sending = Sending(name="", options=(MessageToUser(b"hello"),))
+    metadata, eof = sending.out()
+    assert sending.advance(10) == [eof]
+    sending.hear(sending.ack())
+    assert sending.state == "finished_awaited"
+    assert sending.hear(Nak(sending.header, 0, 0, ((0, 0),))) == [metadata]
     sending.hear(sending.finished())
     assert sending.outcome.condition is ConditionCode.NO_ERROR
+
+
+def test_metadata_without_a_file_go_on_after_a_reboot() -> None:
+    sending = Sending(name="", options=(MessageToUser(b"hello"),))
+    sending.end.next_pdu()
+    sending.end.checkpoint()
+    sending.end.boot(newer_content=True)
+    assert [type(pdu) for pdu in sending.out()] == [EndOfFile]
+    sending.end.checkpoint()
+    sending.end.boot(newer_content=True)
+    assert [type(pdu) for pdu in sending.out()] == [EndOfFile] and sending.state == "ack_awaited"
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,12 @@ class IncomingFile:
         self.eof = eof
         self.octets_max = eof.octets
 
+    def is_contradicted(self, eof: EndOfFile) -> bool:
+        """Return whether this EOF says something else than the one before, or that there is a file if there is none."""
+        if self.eof is not None:
+            return (eof.checksum, eof.octets) != (self.eof.checksum, self.eof.octets)
+        return eof.octets > 0 and not self.has_file
+
     def complete(self) -> FileComplete:
         """Return what the owner is told once nothing is missing."""
         metadata = self.metadata

@@ -9,7 +9,7 @@ with closure.
     E2  metadata, known       repeated, and without a file Finished again in FINISHED; other metadata: conflict, ignored
     E3  file data             keep              keep              repeated          ignored           ignored
         of records            INVALID_FILE_STRUCTURE              ignored           ignored           ignored
-    E4  EOF, new              ->MISSING: store, then ACK (c2); NAK   -              store, then ACK   ACK and Finished
+    E4  EOF, new              ->MISSING: store, then ACK (c2); NAK   store, then ACK                  ACK and Finished
     E5  EOF, known            -                 ACK again (*)     ACK again (*)     ACK again (*)     ACK and Finished
     E6  EOF, another          FILE_SIZE_ERROR   conflict: ignored in every other state
     E7  EOF that cancels      c2: ACK; ->ENDED: cancelled         ignored (**)      ignored (***)     ACK, or (***)
@@ -39,8 +39,13 @@ Class 1 without closure goes from COMPLETE, or from OPEN and MISSING if cancelle
 # is not asked for twice. Every new octet frees all tries, and there are only so many octets: a peer that talks without
 # bringing any runs into the limit all the same.
 #
+# Metadata without a file are complete as they come, and do not wait for the EOF that follows them (4.6.1.1.9 c), since
+# older peers send none. So their EOF may come in any state, also after the end (ended.py), and is acknowledged all the
+# same. A peer that sends no EOF repeats the metadata until it hears the Finished.
+#
 # Class 1 asks for nothing. It waits `check_limit` times `check_s` after the EOF for octets that were overtaken. If only
-# the metadata are missing then, the file is delivered without a name.
+# the metadata are missing then, the file is delivered without a name. If it has no octets either, there is nothing to
+# deliver, and it may have been metadata without a file: that is the CHECK_LIMIT.
 
 from __future__ import annotations
 
@@ -158,8 +163,10 @@ class Receiver(ReceiverOutcome):
         known = self.file.eof
         if eof.condition is not ConditionCode.NO_ERROR:
             self._on_eof_cancel(eof)
-        elif known is not None and (eof.checksum, eof.octets) != (known.checksum, known.octets):
+        elif self.file.is_contradicted(eof):
             self.ignore("conflict")
+        elif known is None and self.state is ReceiverState.COMPLETE:
+            self._take_eof(eof)
         elif known is not None or self.state > ReceiverState.MISSING:
             self.work.counters.repeated += 1
             self._acknowledge_eof()
@@ -167,14 +174,17 @@ class Receiver(ReceiverOutcome):
         elif wrong := self.file.wrong_size(eof.octets):
             self.fault(ConditionCode.FILE_SIZE_ERROR, wrong)
         else:
-            self.file.take_eof(eof)
             self.state = ReceiverState.MISSING
-            self._get_on()
-            if self._class2:
-                self._eof_unconfirmed = True
-                self._store()
+            self._take_eof(eof)
             self._look_whether_complete()
             self._wait_for_missing()
+
+    def _take_eof(self, eof: EndOfFile) -> None:
+        self.file.take_eof(eof)
+        self._get_on()
+        if self._class2:
+            self._eof_unconfirmed = True
+            self._store()
 
     def _on_eof_cancel(self, eof: EndOfFile) -> None:
         """Handle E7."""
@@ -276,7 +286,7 @@ class Receiver(ReceiverOutcome):
             self.fault(ConditionCode.NAK_LIMIT_REACHED)
         elif self.tries < self.work.config.check_limit:
             self.start_timer(self.work.check_ns)
-        elif self.file.is_whole:
+        elif self.file.is_whole and (self.file.octets or self.file.metadata is not None):
             self._complete()
         else:
             self.fault(ConditionCode.CHECK_LIMIT_REACHED)

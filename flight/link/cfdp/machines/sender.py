@@ -1,7 +1,7 @@
 """The sending end of one transaction, class 1 and 2 (CCSDS 727.0-B-5, 4.6).
 
-States: SENDING (metadata, new data and the first EOF are given out), ACK_AWAITED (of the EOF, or of metadata without a
-file), FINISHED_AWAITED, CANCELLING (the EOF says so), ENDED. "c2" is class 2, "clo" class 1 with closure.
+States: SENDING (metadata, new data and the first EOF are given out), ACK_AWAITED (of the EOF), FINISHED_AWAITED,
+CANCELLING (the EOF says so), ENDED. "c2" is class 2, "clo" class 1 with closure.
 
     event                     SENDING                  ACK_AWAITED (c2)       FINISHED_AWAITED       CANCELLING
     E1  last new PDU is out   c2 ->ACK_AWAITED, clo ->FINISHED_AWAITED, else ->ENDED: all sent
@@ -32,6 +32,9 @@ file), FINISHED_AWAITED, CANCELLING (the EOF says so), ENDED. "c2" is class 2, "
 # the sender wanted, a Finished tells it the outcome, also while it cancels. So both ends agree, except that a sender
 # which hears nothing over all its rests reports a failure of a file that may have arrived. The other way round there is
 # no doubt: what a sender calls delivered is.
+#
+# Metadata without a file are followed by an EOF of 0 octets, as a file is (4.6.1.1.9 c): a peer may wait for it, and it
+# is what a receiver that lost the metadata asks for them by.
 #
 # Nothing of a sender waits for the disk. Its record may be older: then it sends again what was sent, and the receiver
 # takes it for a repetition. If the record is older than the end of the transaction, the receiver answers the EOF by the
@@ -115,8 +118,6 @@ class Sender(Transaction):
         self.changed = True
         if not self.started:
             self.started = True
-            if not self.has_file:
-                self._all_out()
             return self.metadata_raw
         eof = self._eof()
         self._all_out()
@@ -150,7 +151,7 @@ class Sender(Transaction):
             self._end_unheard()
             return raw
         self.start_timer(self.work.ack_ns)
-        return self.metadata_raw if not self.has_file and self.state is SenderState.ACK_AWAITED else self._eof()
+        return self._eof()
 
     def _eof(self) -> bytes:
         # A sender that gives up names the octets that its checksum is of (4.11.2.2).

@@ -6,7 +6,7 @@
 #     late at the receiver              answer
 #     EOF, the same as before           ACK of the EOF, and Finished
 #     EOF that cancels                  Finished if the file was kept, so that the sender learns it; else ACK of the EOF
-#     prompt                            Finished
+#     prompt, metadata without a file   Finished
 #     metadata of another file, or an   none: the sender has given the number out twice. The transaction begins again,
 #     EOF of other octets               as a new one
 #     metadata, file data, ACK          none, counted as late
@@ -162,7 +162,7 @@ def answers_of_receiver(ended: Ended, pdu: Pdu) -> list[bytes]:
         if pdu.condition is ConditionCode.NO_ERROR:
             return [ack, *ended_as_told]
         return ended_as_told if ended.whole else [ack]
-    # Metadata without a file are repeated until the Finished comes: there is no EOF.
+    # Peers that send no EOF after metadata without a file repeat the metadata until the Finished comes.
     if isinstance(pdu, Prompt) or (isinstance(pdu, Metadata) and not pdu.source_name and not pdu.name):
         return ended_as_told
     return []
