@@ -267,6 +267,21 @@ def test_a_file_that_is_not_there_is_answered() -> None:
     assert link.board.sink.named("file_not_sent")[0]["reason"] == "models/none: there is no file models/none"
 
 
+def test_after_a_reboot_an_answer_without_a_file_holds_no_file() -> None:
+    """The product is opened by the restored transfer just before the answer begins."""
+    link = make(pdus_down=1)
+    link.board.outbox.put("product", Random(2).randbytes(400_000))
+    link.run(8)
+    link.cut()
+    request = RemoteSuspendRequest(TransactionId(NODE, 99)).encode()
+    link.ground.entity.put(PutRequest(NODE, "", "", options=(request,)), link.loop.now_ns())
+    entity = link.board.transfers.entity
+    assert link.run(30, lambda: any(not status.source_name for status in entity.transactions()))
+    sources = link.board.transfers.filestore.sources
+    names = [status.source_name for status in map(entity.report, sources) if status is not None]
+    assert names == ["products/product"]
+
+
 def test_ground_gets_a_list_of_a_directory() -> None:
     link = make()
     upload(link, "a", b"12345")

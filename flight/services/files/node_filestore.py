@@ -46,8 +46,6 @@ class NodeFilestore:
         self.kept: dict[TransactionId, int] = {}
         self.names: dict[TransactionId, str] = {}  # what the ground calls its files, also those that are refused
         self._verified: set[int] = set()
-        self._opened = 0
-        self._opened_text = ""
         self._texts: dict[str, bytes] = {}
         self._text_of: dict[TransactionId, str] = {}
         self._text = 0
@@ -56,26 +54,25 @@ class NodeFilestore:
 
     def open_source(self, name: str) -> SourceFile:
         """Open a file by its path, or what is held in memory. Raises FilestoreRefusal."""
-        self._opened, self._opened_text = 0, ""
         if name in self._texts:
-            self._opened_text = name
             return _Text(self._texts[name])
+        return _StoredFile(self.store, self._stored(name))
+
+    def sent_by(self, transaction: TransactionId, name: str) -> None:
+        """Take in that a transaction sends what `name` opens, or nothing if it is empty. Raises FilestoreRefusal."""
+        if name in self._texts:
+            self._text_of[transaction] = name
+        elif name:
+            self.sources[transaction] = self._stored(name).number
+
+    def _stored(self, name: str) -> FileEntry:
         try:
             entry = self.store.find(*split_path(name))
         except FileRefused as refused:
             raise _refusal(refused) from None
         if entry is None:
             raise FilestoreRefusal(f"there is no file {name}")
-        self._opened = entry.number
-        return _StoredFile(self.store, entry)
-
-    def opened_by(self, transaction: TransactionId) -> None:
-        """Take in which transaction sends what was opened last."""
-        if self._opened:
-            self.sources[transaction] = self._opened
-        elif self._opened_text:
-            self._text_of[transaction] = self._opened_text
-        self._opened, self._opened_text = 0, ""
+        return entry
 
     def is_source(self, entry: FileEntry) -> bool:
         """Return whether a transaction is sending the file."""

@@ -174,7 +174,7 @@ class FileTransfers(Service):
         """Begin to send a file. Raises PutRefused."""
         transaction = self.entity.put(request, self.now_ns())
         self._whose[transaction] = whose
-        self.filestore.opened_by(transaction)
+        self.filestore.sent_by(transaction, request.source_name)
         self._duty.progress()
         self._follow()
         return transaction
