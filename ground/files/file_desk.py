@@ -5,9 +5,10 @@ with copies of the files that go up, and with the octets that have come of those
 
 A file that comes down:
 
-    arriving --all octets here--> checked, in slices --fits--> among the products, then the node is told --> ended
-                                                     --does not--> .part, the node is told ----------------> ended
-    arriving --given up by either end--> .part with the octets that came -----------------------------------> ended
+    arriving --all octets here--> checked, in slices
+    checked  --fits--> among the products --its row durable--> the node is told --> ended
+    checked  --does not--> .part, the node is told --------------------------------> ended
+    arriving --given up by either end--> .part with the octets that came ----------> ended
 """
 
 # Where the word to the node waits, nothing can be lost by a kill: the entity says StoreRecord before it acknowledges
@@ -42,11 +43,12 @@ from flight.link.cfdp.transactions.requests import (
     Retained,
     Role,
 )
+from flight.link.cfdp.transactions.user_operations import ProxyPut
 from flight.link.space_packet import HEADER_OCTETS
 from ground.files.ground_filestore import ArrivingFile, GroundFilestore, source_name
 from ground.files.kept_files import KeptFiles, Result
 from ground.files.outgoing import Outgoing, check_name
-from ground.files.remote_get import RemoteGet, RemoteGets, get_options
+from ground.files.remote_get import RemoteGet, RemoteGets
 from ground.files.transfer import Transfer, transaction_in, transaction_text
 from ground.files.transfer_folder import TransferFolder
 from ground.files.transfer_list import TransferList
@@ -196,7 +198,7 @@ class FileDesk:
     ) -> TransactionId:
         """Send the copy `key` of the folder up as `name`; it is the desk's from now on. Raises OrbitnodeError."""
         self._enter(now_ns)
-        outgoing = Outgoing(key, name, local, octets, digest, 2 - mode, self._tai_ns(now_ns))
+        outgoing = Outgoing(key, name, local, octets, digest, mode.service_class, self._tai_ns(now_ns))
         try:
             check_name(name)
             request = PutRequest(self._node_entity, source_name(key, local or name), name, mode)
@@ -211,7 +213,7 @@ class FileDesk:
         self._enter(now_ns)
         check_name(name)
         self._gets.check_room()
-        options = get_options(self.entity.config.entity, name, safe_name(name))
+        options = ProxyPut(self.entity.config.entity, name, safe_name(name)).messages()
         key = self.folder.new_key()
         outgoing = Outgoing(key, name, "", 0, "", 2, self._tai_ns(now_ns), asks=True)
         transaction = self._begin(PutRequest(self._node_entity, "", "", options=options), outgoing)
@@ -258,7 +260,7 @@ class FileDesk:
             match indication:
                 case MetadataReceived(transaction, metadata):
                     self._gets.on_metadata(transaction, metadata.options)
-                    self._filestore.arrival(transaction).mode = 2 - metadata.header.mode
+                    self._filestore.arrival(transaction).mode = metadata.header.mode.service_class
                     self._announce(transaction_text(transaction))
                 case StoreRecord(transaction):
                     self._records.await_stored(transaction)

@@ -12,22 +12,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.link.cfdp.conditions import ConditionCode
-from flight.link.cfdp.header import Mode, TransactionId
-from flight.link.cfdp.messages import (
-    OriginatingTransactionId,
-    ProxyPutRequest,
-    ProxyPutResponse,
-    ProxyTransmissionMode,
-    ReservedMessage,
-    decode_message,
-)
+from flight.link.cfdp.header import TransactionId
+from flight.link.cfdp.messages import decode_message
 from flight.link.cfdp.tlv import MessageToUser, Tlv
+from flight.link.cfdp.transactions.user_operations import (
+    ProxyPutAnswer,
+    RequestedFile,
+    UserOperation,
+    read_operations,
+)
 from ground.operator import COMPLETED, FAILED
 
 GETS_MAX = 64  # open ones
@@ -81,18 +80,21 @@ class RemoteGets:
 
     def on_metadata(self, transaction: TransactionId, options: Iterable[Tlv]) -> None:
         """Take in that a file comes: it may be one that was asked for."""
-        origin = origin_of(options)
-        get = None if origin is None else self._gets.get(origin)
-        if get is not None and not get.outcome:
-            get.arriving = transaction
+        for operation in _operations(options):
+            if isinstance(operation, RequestedFile | ProxyPutAnswer):
+                get = self._gets.get(operation.originating)
+                if get is not None and not get.outcome:
+                    get.arriving = transaction
 
     def on_messages(self, messages: Sequence[MessageToUser]) -> TransactionId | None:
         """Take in what the node says without a file; return the request that it answers."""
-        refusal = refusal_in(messages)
-        if refusal is None or refusal[0] not in self._gets:
-            return None
-        self._gets[refusal[0]].fail(refusal[1])
-        return refusal[0]
+        for answer in _operations(messages):
+            if isinstance(answer, ProxyPutAnswer) and answer.condition is not ConditionCode.NO_ERROR:
+                get = self._gets.get(answer.originating)
+                if get is not None:
+                    get.fail(f"the node says: {answer.condition.text}")
+                    return get.request
+        return None
 
     def on_kept(self, transaction: TransactionId, product: str, octets: int, digest: str) -> None:
         """Take in that a file is among the products."""
@@ -107,33 +109,12 @@ class RemoteGets:
                 get.fail(reason)
 
 
-def get_options(entity: int, name: str, local: str) -> tuple[Tlv, ...]:
-    """Return the options of metadata that ask for file `name`, to be sent to `entity` as `local`, so that it arrives.
-
-    Raises ValueError for a name that is too long.
-    """
-    return ProxyPutRequest(entity, name, local).encode(), ProxyTransmissionMode(Mode.ACKNOWLEDGED).encode()
-
-
-def origin_of(options: Iterable[Tlv]) -> TransactionId | None:
-    """Return the transaction that asked for the file of these metadata, None if they name none."""
-    messages = [option for option in options if isinstance(option, MessageToUser)]
-    return next((told.transaction for told in _decoded(messages) if isinstance(told, OriginatingTransactionId)), None)
-
-
-def refusal_in(messages: Sequence[MessageToUser]) -> tuple[TransactionId, str] | None:
-    """Return the request that these messages answer, and why no file comes; None if they say nothing of that."""
-    answer = next((told for told in _decoded(messages) if isinstance(told, ProxyPutResponse)), None)
-    origin = origin_of(messages)
-    if origin is None or answer is None or answer.condition is ConditionCode.NO_ERROR:
-        return None
-    return origin, f"the node says: {answer.condition.text}"
-
-
-def _decoded(messages: Iterable[MessageToUser]) -> Iterator[ReservedMessage]:
-    """Yield what the messages say; one that is not what its type says is passed over, like one that has no meaning."""
-    for message in messages:
-        with suppress(DecodeError):
-            told = decode_message(message)
-            if told is not None:
-                yield told
+def _operations(options: Iterable[Tlv]) -> list[UserOperation]:
+    """Return what these messages ask for or answer. One that is not what its type says is left out."""
+    sound: list[MessageToUser] = []
+    for option in options:
+        if isinstance(option, MessageToUser):
+            with suppress(DecodeError):
+                decode_message(option)
+                sound.append(option)
+    return read_operations(sound)

@@ -241,6 +241,7 @@ class SourceCopy:
         self._local = local
         self._digest = hashlib.sha256()
         self._working = folder.working(key)
+        self._source = -1  # not open
         try:
             # A pipe must not block, and is refused below, as is all else that is not a plain file.
             self._source = os.open(local, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -296,6 +297,6 @@ class SourceCopy:
 
     def _close(self) -> None:
         self._working.close()
-        source, self._source = getattr(self, "_source", -1), -1
+        source, self._source = self._source, -1
         if source >= 0:
             os.close(source)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Collection
 
 from flight.link.cfdp.conditions import ConditionCode
-from flight.link.cfdp.header import Mode, TransactionId
+from flight.link.cfdp.header import TransactionId
 from flight.link.cfdp.transactions.entity import Entity
 from flight.link.cfdp.transactions.indications import Faulted, TransactionFinished
 from flight.link.cfdp.transactions.requests import Role, TransactionStatus
@@ -101,7 +101,7 @@ class TransferList:
             path, began_ns = outgoing.local, outgoing.began_ns
         elif arriving is not None:
             path, began_ns = arriving.kept, arriving.began_ns
-            arriving.mode = 2 - status.mode
+            arriving.mode = status.mode.service_class
         state, reason = self._state(status, is_checked)
         if arriving is not None and arriving.kept and state != SUSPENDED:
             state, reason = COMPLETED, ""  # the file is here; only the last words of the two ends are still to come
@@ -112,7 +112,7 @@ class TransferList:
             octets=status.octets,
             octets_there=status.octets_done,
             missing=status.gaps,
-            mode=2 if status.mode is Mode.ACKNOWLEDGED else 1,
+            mode=status.mode.service_class,
             state=state,
             reason=reason,
             path=path,

@@ -38,6 +38,11 @@ class Mode(IntEnum):
     ACKNOWLEDGED = 0
     UNACKNOWLEDGED = 1
 
+    @property
+    def service_class(self) -> int:
+        """The class by its number."""
+        return 2 - self
+
 
 @dataclass(frozen=True, slots=True)
 class TransactionId:

@@ -20,7 +20,7 @@ from flight.contract.fields import Field, Row
 from flight.contract.service import CommandHandler, Service
 from flight.core.future import Future
 from flight.link.cfdp.conditions import ConditionCode
-from flight.link.cfdp.header import Mode, TransactionId
+from flight.link.cfdp.header import TransactionId
 from flight.link.cfdp.transactions.requests import Role, TransactionStatus
 from flight.services.files.file_commands import SERVICE
 from flight.services.reporting.row_report import RowReport
@@ -132,6 +132,6 @@ def _row(status: TransactionStatus) -> Row:
     pause = _SUSPENDED if status.suspended else _RESTING if status.resting else _RUNNING
     return (
         status.transaction.source, status.transaction.number, int(status.role), status.peer,
-        2 if status.mode is Mode.ACKNOWLEDGED else 1, pause, status.state, int(status.condition), status.octets or 0,
+        status.mode.service_class, pause, status.state, int(status.condition), status.octets or 0,
         status.octets_done, sum(end - start for start, end in status.gaps), len(status.gaps), status.name,
     )  # fmt: skip

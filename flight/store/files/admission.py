@@ -37,6 +37,10 @@ class Admission:
         """Return the octets that drafts have reserved in a directory."""
         return sum(draft.reserved_octets for draft in self.drafts.values() if draft.directory == directory)
 
+    def used(self, directory: str) -> int:
+        """Return the octets that a directory holds, in its files and for drafts."""
+        return self._catalogue.octets[directory] + self.reserved(directory)
+
     def room(self) -> int:
         """Return the octets of room that nobody has reserved."""
         unwritten = sum(draft.unwritten_octets for draft in self.drafts.values())
@@ -64,7 +68,7 @@ class Admission:
     def check_quota(self, directory: str, octets: int) -> None:
         """Raise FileRefused if a directory may not hold so much more."""
         quota = self._config.directory(directory).quota_octets
-        used = self._catalogue.octets[directory] + self.reserved(directory)
+        used = self.used(directory)
         if used + octets > quota:
             text = f"{directory} may hold {quota} octets and holds {used}, {octets} more do not fit"
             raise FileRefused(Reason.QUOTA, text)
@@ -98,7 +102,7 @@ class Admission:
         """Make room, or raise FileRefused with nothing changed."""
         directory, octets = draft.directory, draft.reserved_octets + quota_octets
         quota = self._config.directory(directory).quota_octets
-        used = self._catalogue.octets[directory] + self.reserved(directory)
+        used = self.used(directory)
         shortage = Shortage(
             used + quota_octets - quota,
             room_octets - self.room(),

@@ -146,7 +146,7 @@ class FileStore:
     def usage(self, directory: str) -> Usage:
         """Return what a directory holds and still takes. Raises FileRefused if there is no such directory."""
         quota = self._config.directory(checked_directory(directory)).quota_octets
-        octets = self._catalogue.octets[directory] + self._admission.reserved(directory)
+        octets = self._admission.used(directory)
         room = max(0, min(quota - octets, self._admission.room()))
         return Usage(octets, self._catalogue.files[directory], quota, room)
 
