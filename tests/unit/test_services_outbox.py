@@ -15,7 +15,7 @@ from flight.contract.app import CommandRefused
 from flight.core.nanoseconds import NS
 from flight.link.cfdp.conditions import ConditionCode, FaultHandler, FileStatus
 from flight.services.files.outbox import OutboxConfig
-from flight.services.files.outbox_label import Label, State, rank_of
+from flight.services.files.outbox_label import PRIORITY_MAX, Label, State, rank_of
 from flight.services.files.transfer_records import Whose
 from flight.store.files.file_entry import FileEntry
 from flight.store.files.files_config import FilesConfig
@@ -69,6 +69,17 @@ def test_a_product_goes_down_whole_and_is_deleted_then() -> None:
     link.run(20)
     assert contents(link.disk.durable) == []
     assert [name for name in link.disk.durable if name.startswith("transfers.")] == ["transfers.ended"]
+
+
+def test_a_product_of_any_priority_that_an_app_may_give_is_stored() -> None:
+    link = make()
+    futures = [link.board.outbox.put(f"p{priority}", b"x", priority=priority) for priority in (0, 9, 10, PRIORITY_MAX)]
+    link.run(2)
+    assert [future.result() for future in futures] == [True] * 4 and PRIORITY_MAX == 255
+    link.cut()
+    labels = [Label.of(entry) for entry in link.board.store.entries()]
+    assert [label.priority for label in labels if label is not None] == [0, 9, 10, 255]
+    assert [entry.priority for entry in link.board.store.entries()] == [0, 9, 9, 9]
 
 
 def test_files_go_by_priority_then_worth_per_octet_then_age() -> None:

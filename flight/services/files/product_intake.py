@@ -8,6 +8,9 @@
 # take is sent from memory, once the link has nothing better, and is gone with the power. It counts as refused all the
 # same, because it is not durable.
 #
+# The label has the priority that an app gives, 0 to 255, and the order of sending goes by it. The store only needs to
+# know what gives way first, and tells fewer apart: whatever is beyond its range is of its last one.
+#
 # Two products of one name are two products: neither replaces the other, since only ground or eviction end one. So the
 # second gets a name of its own, made of the first. Its number is found by doubling and halving, since an app may give
 # one name for ever.
@@ -30,6 +33,7 @@ from flight.services.files.transfer_records import Whose
 from flight.services.files.transfers import FileTransfers
 from flight.store.files.admission import DRAFTS_MAX
 from flight.store.files.draft import Draft
+from flight.store.files.file_entry import PRIORITY_MAX as STORE_PRIORITY_MAX
 from flight.store.files.file_entry import FileEntry
 from flight.store.files.file_names import NAME_MAX, PRODUCTS
 from flight.store.files.file_store import FileStore
@@ -124,7 +128,8 @@ class ProductIntake:
             return durable
         try:
             draft = self._store.draft(
-                PRODUCTS, self._free_name(name), len(octets), priority=label.priority, value=value,
+                PRODUCTS, self._free_name(name), len(octets), value=value,
+                priority=min(label.priority, STORE_PRIORITY_MAX),
                 label=label.encode(),
             )  # fmt: skip
         except FileRefused as refused:
