@@ -38,6 +38,7 @@ class _Entity(CfdpEntity):  # type: ignore[misc] # the package has no types
 
     def __init__(self, entity: int, folder: Path, transport: UdpTransport, endings: list[Ending]) -> None:
         self.noted = endings
+        self.begun: set[Any] = set()  # transactions that can be cancelled
         super().__init__(
             entity, NativeFileStore(str(folder)), transport, transaction_finished_indication_required=True,
             transaction_inactivity_limit=INACTIVE_S, positive_ack_timer_interval=ACK_S,
@@ -49,6 +50,9 @@ class _Entity(CfdpEntity):  # type: ignore[misc] # the package has no types
     ) -> None:
         role = "source" if transaction_id[0] == self.entity_id else "destination"
         self.noted.append(Ending(role, transaction_id, condition_code, delivery_code, file_status))
+
+    def metadata_received_indication(self, transaction_id: Any, *_: Any) -> None:
+        self.begun.add(transaction_id)
 
 
 class _Transport(UdpTransport):  # type: ignore[misc]
@@ -88,11 +92,13 @@ class LibreCubeEnd:
         transaction: tuple[int, int] = self.entity.put(
             self._other, source_name, name, transmission_mode=mode, checksum_type=checksum
         )
+        self.entity.begun.add(transaction)
         return transaction
 
     def cancel(self) -> None:
-        """Cancel every transaction."""
-        for transaction in list(self.entity.machines):
+        """Cancel every transaction. What it was given may lie unread before its threads: so wait until it knows one."""
+        wait_until(lambda: self.entity.begun, "the peer has begun")
+        for transaction in list(self.entity.begun):
             self.entity.cancel(transaction)
 
     @property

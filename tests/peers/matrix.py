@@ -147,15 +147,11 @@ def expected(name: str, column: str) -> Outcome:
 
 _LIBRE_LACKS = "LibreCube's cfdp does not offer it."
 # Cells that a peer does not offer, by case and column.
-_UNSTEADY = (
-    "With LibreCube's threads the outcome is not the same each time, and why is not known yet; so it is not counted."
-)
 NOT_OFFERED = {
     ("2-immediate", TO_LIBRE): _LIBRE_LACKS,
     ("2-crc", FROM_LIBRE): _LIBRE_LACKS,
     ("1-closure", FROM_LIBRE): _LIBRE_LACKS,
     ("1-closure-data", FROM_LIBRE): _LIBRE_LACKS,
-    ("2-cancel-destination", TO_LIBRE): _UNSTEADY,
 }
 _CONDITION = (
     "cfdp-py (spacepackets 0.32) takes the condition of an EOF from the wrong four bits (5.2.2), so that no cancel "
