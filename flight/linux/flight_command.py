@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import sys
 from functools import partial
 from pathlib import Path
@@ -91,10 +90,6 @@ def _fly(args: argparse.Namespace, sink: LogSink) -> int:
         node = build(mission, platform, log=log, log_loss=sink, keys=keys)
         if watchdog is not None:
             watchdog.where = partial(_doing, node)
-        # What the boot has made lives as long as the node. Walked through by the garbage collector now and then, it
-        # made a step of the loop 20 to 60 ms long.
-        gc.collect()
-        gc.freeze()
         try:
             for missing in apply(mission.section(ExecutiveConfig)):
                 node.part(Events).emit("realtime_degraded", missing)
