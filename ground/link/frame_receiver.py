@@ -59,10 +59,16 @@ class FrameReceiver(ABC):
         self._index = index
         self._unseal = self._opened if security is not None and config.down_suite is not None else None
         self._pending: deque[_RawFrame] = deque()
+        self._lost = 0  # frames missed before the one in hand, as far as anything but its counts tells
+        self._spi: int | None = None
 
     def role_of(self, vcid: int) -> Role | None:
         """Return what this virtual channel carries, None for idle frames."""
         return self._roles.get(vcid)
+
+    def lose(self, units: int) -> None:
+        """Take in that so many units came before the next octets, and were dropped on the way here."""
+        self._lost += units
 
     def on_downlink(self, octets: bytes, now_ns: int) -> list[Action]:
         """Take octets from the radio: one or more whole frames if they go bare, any stretch of the stream if coded."""
@@ -92,6 +98,9 @@ class FrameReceiver(ABC):
         if checked.waits:
             raise NumberWaits("the frame's number is not stored yet")
         security.commit(index, checked)
+        if checked.spi == self._spi:  # the numbers of another association tell nothing of frames between the two
+            self._lost = max(self._lost, checked.skipped)
+        self._spi = checked.spi
         return checked.data
 
     def _finish(self, now_ns: int, actions: list[Action]) -> None:

@@ -9,6 +9,12 @@ frame goes to the AD service. Up: ground/link/ad_service.py, telecommand packets
 # as repeated. If it was counted as missing before, it stays so: its packets are lost, unless the node's recorder keeps
 # also what went down in contact.
 #
+# Counts that went all the way round. They have 8 bits: 256 frames lost in a row leave no gap. A packet begun before
+# them would then get the end of another one, and a file octets that are not its own. Two things tell how many frames
+# really lack: on a protected link their numbers, and at a UDP port the count of what the kernel dropped. If these say
+# that the counts may be wrong, no packet goes on over the gap, and no frame is late. A link in clear over a radio has
+# neither: there `cfdp.crc` protects what PDUs carry.
+#
 # Restarts. The counts of a restarted node begin at 0. Usually that is far from the counts before, and the extractor
 # sees it (flight/link/tm/extract.py). If the counts before were just above 0, the first frames of the new life look
 # late. Three things tell them apart: their octets did not come before, both counts are near 0, and they come in
@@ -26,12 +32,14 @@ from flight.link.security.link_security import LinkSecurity, SecurityError
 from flight.link.tc.clcw import Clcw
 from flight.link.tc.directives import Directive
 from flight.link.tm.extract import PacketExtractor, counts_from_zero
-from flight.link.tm.tm_frame import FrameError, TmFrame, spacecraft_of
+from flight.link.tm.tm_frame import FrameError, TmFormat, TmFrame, spacecraft_of
 from flight.link.tm_tc_stack import LinkConfig
 from ground.link.actions import Action, Restarted
 from ground.link.ad_service import AdService
 from ground.link.frame_receiver import FrameReceiver
 from ground.link.ground_link import LATE_FRAMES_MAX, LATE_NS_MAX, Service
+
+_LOST_UNCOUNTED = TmFormat.vc_counts - LATE_FRAMES_MAX  # from here on the counts are new again, or look late
 
 
 class GroundSession(FrameReceiver):
@@ -66,7 +74,10 @@ class GroundSession(FrameReceiver):
             self._reject_frame("vcid", actions)
             return
         late, self._late = self._late, None
-        if self._is_late(frame.master_count, now_ns):
+        lost, self._lost = self._lost, 0
+        if lost >= _LOST_UNCOUNTED:
+            self.extractor.break_off()
+        elif self._is_late(frame.master_count, now_ns):
             self._on_late(frame, raw, late, now_ns, actions)
             return
         if self.extractor.is_restart(frame):

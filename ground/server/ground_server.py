@@ -156,7 +156,7 @@ class GroundServer:
         try:
             port = TelemetryPort(
                 (link.listen_host, link.listen_port),
-                lambda octets: self._receive(octets, name, port.came_ns),
+                lambda octets: self._receive(octets, name, port),
                 counters,
             )
         except OSError as error:
@@ -275,9 +275,10 @@ class GroundServer:
             + (" | leap seconds expired" if station.leap_seconds.is_old(tai_ns) else "")
         )
 
-    def _receive(self, octets: bytes, link: str, came_ns: int) -> None:
+    def _receive(self, octets: bytes, link: str, port: TelemetryPort) -> None:
         now_ns = time.monotonic_ns()
-        self._send(self.station.on_downlink(octets, now_ns, link, waited_ns=now_ns - came_ns))
+        waited_ns, lost = now_ns - port.came_ns, port.dropped_before
+        self._send(self.station.on_downlink(octets, now_ns, link, waited_ns=waited_ns, lost=lost))
 
     def _send(self, cltus: list[bytes]) -> None:
         for cltu in cltus:

@@ -49,7 +49,11 @@ class TelemetryPort:
         self.counters = counters
         self.came_ns = 0  # monotonic time at which the datagram that `receive` is given reached this machine
         self._receive = receive
+        self.dropped_before = (
+            0  # datagrams that the kernel dropped between the one that `receive` is given and the last
+        )
         self._known_drops = 0  # the newest count of drops that the kernel gave
+        self._drops_at = 0  # the count that came with the last datagram
         self._buffer = bytearray(DATAGRAM_OCTETS_MAX)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
@@ -105,9 +109,12 @@ class TelemetryPort:
             self.counters.errors += 1  # of the machine, not of a datagram: it ends this batch, and the port goes on
             return None
         self.came_ns = time.monotonic_ns()
+        self.dropped_before = 0
         for level, kind, content in ancillary:
             if (level, kind, len(content)) == (socket.SOL_SOCKET, _SO_RXQ_OVFL, _DROPS.size):
-                self._count_drops(_DROPS.unpack(content)[0])
+                count = _DROPS.unpack(content)[0]
+                self.dropped_before, self._drops_at = (count - self._drops_at) & 0xFFFF_FFFF, count
+                self._count_drops(count)
             elif (level, kind, len(content)) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS, _STAMP.size):
                 seconds, ns = _STAMP.unpack(content)
                 waited_ns = time.time_ns() - (seconds * NS + ns)

@@ -85,6 +85,23 @@ def test_what_a_full_buffer_loses_is_counted_also_if_nothing_follows(small_recei
     assert counters.datagrams + counters.dropped == small_receiver.sent and counters.errors == 0
 
 
+def test_a_datagram_is_told_with_what_was_dropped_before_it(small_receiver: Receiver) -> None:
+    """Exactly that, whenever the kernel is asked between: the link has to know before which frame others lack."""
+    port, gaps = small_receiver.port, list[tuple[int, int]]()
+    port._receive = lambda octets: gaps.append((int.from_bytes(octets[:4], "big"), port.dropped_before))
+    for number in range(FLOOD):
+        small_receiver.send(number.to_bytes(4, "big") * 250)
+        if number % 400 == 399:
+            port.look()  # counts what is dropped behind the datagrams that wait
+            port.on_ready()
+    small_receiver.take_all()
+    numbers = [number for number, _ in gaps]
+    assert [dropped for _, dropped in gaps] == [
+        number - before - 1 for before, number in zip([-1, *numbers], numbers, strict=False)
+    ]
+    assert max(dropped for _, dropped in gaps) > 0
+
+
 def test_a_kernel_that_cannot_be_asked_tells_with_the_next_datagram(
     small_receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,12 +73,16 @@ class Busy(OrbitnodeError):
 
 
 class Checked(NamedTuple):
-    """A frame whose MAC is right. `waits`: its number is not below the stored limit; store first, then check again."""
+    """A frame whose MAC is right. `waits`: its number is not below the stored limit; store first, then check again.
+
+    skipped: numbers of its association between the last one that was spent and its own.
+    """
 
     spi: int
     number: int
     data: bytes
     waits: bool
+    skipped: int = 0
 
 
 @dataclass(slots=True)
@@ -236,12 +240,13 @@ class LinkSecurity:
             return self._refused(end, "mac", lane.spi, number)
         self.counters.checked += 1
         end.last = ("", lane.spi, number)
+        skipped = 0 if numbers is None else number - numbers.spent - 1
         if numbers is None or number < numbers.limit or self._failing:
-            return Checked(lane.spi, number, data, False)
+            return Checked(lane.spi, number, data, False, skipped)
         numbers.wait(number)
         self._due = self._due or numbers.due
         self.counters.check_waits += 1
-        return Checked(lane.spi, number, data, True)
+        return Checked(lane.spi, number, data, True, skipped)
 
     def _refused(self, end: LinkEnd, reason: str, spi: int, number: int, count: int = 1) -> str:
         self.counters.refused[reason] += count

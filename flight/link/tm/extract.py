@@ -115,6 +115,10 @@ class VcExtractor:
         self._expected = None
         self._drop()
 
+    def break_off(self) -> None:
+        """Drop the packet in hand: frames are missing, whatever the counts say."""
+        self._drop()
+
     def _drop(self) -> None:
         if self._partial:
             self.broken += 1
@@ -188,6 +192,11 @@ class PacketExtractor:
         self._master_expected = None
         for channel in self.channels.values():
             channel.restart()
+
+    def break_off(self) -> None:
+        """Take in that a count may have gone all the way round: no packet in hand goes on in the next frame."""
+        for channel in self.channels.values():
+            channel.break_off()
 
     def _gap(self, frame: TmFrame) -> int:
         return 0 if self._master_expected is None else (frame.master_count - self._master_expected) & 0xFF
