@@ -214,6 +214,15 @@ def test_what_is_missing_is_shown_as_ranges() -> None:
     assert "1 kB of 4 kB, 25 %" in text
 
 
+def test_how_a_transfer_ended_is_a_line_and_says_where_the_reason_is() -> None:
+    last = {"name": "a", "outcome": "failed", "reason": "the file store refused"}
+    assert (
+        shown.outcome_text(last).plain == "a failed: the file store refused; `orbitnode events` has the node's reason"
+    )
+    assert shown.outcome_text(last | {"reason": "cancelled"}).plain == "a failed: cancelled"
+    assert shown.left_text("a", None) == "a: interrupted before the transfer began; nothing is sent"
+
+
 def test_what_is_followed_stays_in_its_place_on_a_terminal_and_is_a_line_elsewhere() -> None:
     for terminal in (True, False):
         screen, out = console(terminal=terminal)

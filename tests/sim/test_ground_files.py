@@ -163,9 +163,11 @@ def test_what_the_node_refuses_has_failed(tmp_path: Path) -> None:
     up = Uplink(tmp_path, [(10.0, 400.0)])
     up.rig.node.end.refuses.add("a")
     up.until(20.0)
-    transaction = up.put("a", CONTENT)
+    transaction = up.put("a", LONG)
     up.until(60.0)
-    assert up.transfer(transaction).state == FAILED and up.rig.station.counters()["files.up_failed"] == 1
+    transfer = up.transfer(transaction)
+    assert transfer.state == FAILED and up.rig.station.counters()["files.up_failed"] == 1
+    assert transfer.octets_there < len(LONG) and transfer.missing == ((transfer.octets_there, len(LONG)),)
 
 
 def test_a_run_ends_with_what_came_of_each_file(tmp_path: Path) -> None:

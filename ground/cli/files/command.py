@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -136,19 +137,25 @@ def _get(client: GroundClient, args: argparse.Namespace) -> int:
 
 def _transferred(client: GroundClient, args: argparse.Namespace, request: dict[str, Any]) -> dict[str, Any]:
     """Begin a transfer, show it until it has ended, and return the last line of the answer."""
-    from ground.cli.files.shown import TransferLine, outcome_text
+    from ground.cli.files.shown import TransferLine, left_text, outcome_text
 
     if args.no_wait:
         request["wait"] = False
     if args.timeout is not None:
         request["timeout_s"] = args.timeout
     last: dict[str, Any] = {}
-    with TransferLine(output(), shows=not args.json) as line:
-        for last in client.lines(**request):
-            if args.json:
-                print(json_text(last), flush=True)
-            else:
-                line.update(last)
+    begun: dict[str, Any] = {}
+    try:
+        with TransferLine(output(), shows=not args.json) as line:
+            for last in client.lines(**request):
+                begun = begun or last
+                if args.json:
+                    print(json_text(last), flush=True)
+                else:
+                    line.update(last)
+    except KeyboardInterrupt:
+        print(plain(left_text(request["name"], begun.get("transaction"))), file=sys.stderr)
+        raise
     if not args.json:
         output().print(outcome_text(last), soft_wrap=True)
     return last

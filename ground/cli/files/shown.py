@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from flight.link.cfdp.conditions import ConditionCode
 from flight.text.plain_text import json_text
 from flight.text.plural import counted
 from ground.operator import COMPLETED, FAILED
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _BAR_COLUMNS = 24
+_REFUSED = ConditionCode.FILESTORE_REJECTION.text
 _COLOURS = {COMPLETED: "green", FAILED: "red", "suspended": "yellow", "resting": "yellow"}
 _RANGES_MAX = 64  # of one transfer, on a screen; --json has all that the ground names
 _FILE_COLUMNS = ("directory", "name", "octets", "made_time", "priority", "value", "locked", "damaged")
@@ -48,7 +50,16 @@ def outcome_text(last: dict[str, Any]) -> Text:
     octets = "" if not last.get("octets") else f", {counted(last['octets'], 'octet')}"
     where = f", {last['path']}" if last.get("path") else ""
     tail = f": {reason}" if reason else octets + where
+    if reason.endswith(_REFUSED):  # all that a Finished has room for
+        tail += "; `orbitnode events` has the node's reason"
     return Text.assemble((f"{name} {outcome}", _COLOURS.get(outcome, "yellow")), tail)
+
+
+def left_text(name: str, transaction: str | None) -> str:
+    """Return what becomes of a transfer for which nobody waits any more."""
+    if transaction is None:
+        return f"{name}: interrupted before the transfer began; nothing is sent"
+    return f"{name}: transfer {transaction} goes on; `orbitnode files progress` shows it, `files cancel` ends it"
 
 
 class TransferLine:

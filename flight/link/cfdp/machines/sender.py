@@ -322,12 +322,14 @@ class Sender(Transaction):
         self.state = SenderState.ENDED
         self.condition = condition
         self.file.drop_content()
-        text = "" if condition is ConditionCode.NO_ERROR else self.text
+        is_failed = condition is not ConditionCode.NO_ERROR
+        unsent = ((self.file.offset, self.file.octets),) if is_failed and self.file.offset < self.file.octets else ()
         self.work.told.append(
             TransactionFinished(
-                self.id, self.role, condition, delivery, status, self.name, self.file.octets, (), responses, text
+                self.id, self.role, condition, delivery, status, self.name, self.file.octets, unsent, responses,
+                self.text if is_failed else "",
             )
-        )
+        )  # fmt: skip
         self.leave()
 
     # Report and record

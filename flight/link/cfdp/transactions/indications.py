@@ -85,8 +85,8 @@ class TransactionFinished:
 
     whole: the file was delivered: kept by the receiver, and at the sender of class 2 or with closure known to be. A
     class 1 sender without closure knows only that it sent everything: condition NO_ERROR, status UNREPORTED.
-    missing: stretches that the receiver lacks. octets: the size of the file as far as it is known.
-    text: why, if the condition alone does not say it, else "".
+    missing: stretches that the receiver lacks; at a sender that failed, what it never sent. octets: the size of the
+    file as far as it is known. text: why, if the condition alone does not say it, else "".
     """
 
     transaction: TransactionId
