@@ -2,7 +2,8 @@
 
     python thread_timed_node.py REPORT flight --mission ...
 
-When it ends, the file REPORT has, as JSON, how long the steps were: their number, quantiles and the longest ones.
+When it ends, the file REPORT has, as JSON, how long the steps were: their number, quantiles, and the longest ones with
+their tasks and the seconds since the first step.
 
 A node measures steps by the monotonic clock, which is right for it: a step that waits for the processor is late. But
 what other processes of this machine take says nothing about the node, so a benchmark of its steps leaves it out.
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import flight.cli
+from flight.core.nanoseconds import NS
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.linux import flight_command
@@ -27,7 +29,8 @@ from sim_hw.bench.bench_command import quantile
 QUANTILES = (0.5, 0.99, 0.9999)
 _LONGEST = 5
 _took_ns = array("q")
-_longest: list[tuple[int, str]] = []
+_longest: list[tuple[int, str, int]] = []
+_first_ns: list[int] = []
 
 
 class _ThreadTimed(LinuxPlatform):
@@ -42,8 +45,10 @@ def _note_steps() -> None:
 
     def noted(self: Scheduler, task: Task, waited_ns: int, took_ns: int, end_ns: int) -> None:
         _took_ns.append(took_ns)
+        if not _first_ns:
+            _first_ns.append(time.monotonic_ns())
         if len(_longest) < _LONGEST or took_ns > _longest[-1][0]:
-            _longest.append((took_ns, task.name))
+            _longest.append((took_ns, task.name, time.monotonic_ns() - _first_ns[0]))
             _longest.sort(reverse=True)
             del _longest[_LONGEST:]
         account(self, task, waited_ns, took_ns, end_ns)
@@ -55,7 +60,7 @@ def _report() -> dict[str, Any]:
     return {
         "steps": len(_took_ns),
         "quantiles_ms": {str(q): quantile(_took_ns, q) / 1e6 for q in QUANTILES},
-        "longest": [[took_ns / 1e6, task] for took_ns, task in _longest],
+        "longest": [[took_ns / 1e6, task, after_ns / NS] for took_ns, task, after_ns in _longest],
     }
 
 
