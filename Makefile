@@ -24,7 +24,7 @@ SPHINX := $(BIN)/python -m sphinx -q -W --keep-going -j auto -c docs -d build/do
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-busy coverage mutants damage power-cut loop soak link-soak file-soak check lint types sanitize fuzz check-aarch64 yamcs curves layout figures bench docs docs-links wheel clean
+.PHONY: help setup run test campaigns test-busy coverage mutants damage power-cut loop soak link-soak file-soak check lint types sanitize fuzz check-aarch64 yamcs curves layout figures bench docs docs-links wheel clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -34,13 +34,16 @@ setup: $(VENV)/.assets ## create .venv, install the project, build the kernels, 
 run: setup ## one orbit of the whole system in virtual time; ARGS="--seed 12 --orbits 2"
 	@$(BIN)/orbitnode run --orbits 1 $(ARGS)
 
-test: setup $(VENV)/.dev ## all tests, on JOBS=2 processes; ARGS="-k kernels -x"
-	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+test: setup $(VENV)/.dev ## the tests, on JOBS=2 processes; ARGS="-k kernels -x"
+	@$(BIN)/python -m pytest -n $(JOBS) -m "not campaign and not source" $(ARGS)
 
-test-busy: setup $(VENV)/.dev ## all tests, three times in a row, beside BUSY=4 busy processes; ARGS="-k flight"
+campaigns: setup $(VENV)/.dev ## the tests that take long: every command of the guides, kills, disturbed processes; ARGS="-k guides"
+	@$(BIN)/python -m pytest -n $(JOBS) -m campaign $(ARGS)
+
+test-busy: setup $(VENV)/.dev ## all tests, campaigns too, three times in a row, beside BUSY=4 busy processes; ARGS="-k flight"
 	@$(BIN)/python -m tests.busy --processes $(BUSY) -- -n $(JOBS) $(ARGS)
 
-coverage: setup $(VENV)/.dev ## all tests, counting which lines and branches they run; fails below the floor
+coverage: setup $(VENV)/.dev ## all tests, campaigns too, counting which lines and branches they run; fails below the floor
 	@$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term:skip-covered $(ARGS)
 
 mutants: setup $(VENV)/.dev ## put in small faults one by one: does a test notice each? ARGS="flight/link --sample 0"
@@ -66,7 +69,7 @@ link-soak: setup ## both ends of a link over a bad channel for 24 h of virtual t
 file-soak: $(VENV)/.dev ## 200 files both ways over 24 h of short contacts, losses and reboots; ARGS="--seed 2 --lost 0.2"
 	@$(BIN)/python -m tests.soak.files $(ARGS)
 
-check: lint types sanitize layout ## ruff, mypy, kernels under ASan and UBSan, and who may import whom
+check: lint types sanitize layout ## ruff, mypy, kernels under ASan and UBSan, and what is read off the source
 
 lint: $(VENV)/.dev ## ruff: rules and format
 	@$(BIN)/ruff check .
@@ -96,8 +99,8 @@ curves: $(VENV)/.dev ## measure the error rates of the codes again and draw docs
 	@$(PIP) install -c constraints.txt 'orbitnode[curves]' >$(LOG) 2>&1 || { $(call pip_failed); }
 	@for step in reed_solomon viterbi plot; do $(BIN)/python -m tests.curves.$$step || exit 1; done
 
-layout: $(VENV)/.dev ## who may import whom, lengths, and that only edge files reach the clock
-	@$(BIN)/python -m pytest -q tests/unit/test_layout.py
+layout: $(VENV)/.dev ## what is read off the source: who may import whom, lengths, words, that only edge files reach the clock
+	@$(BIN)/python -m pytest -q -n $(JOBS) -m source tests/unit
 
 figures: $(VENV)/.dev ## how full the rooms are, imports that go up or round, lengths, what an addition costs
 	@$(BIN)/python -m tests.figures

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -73,6 +74,7 @@ def test_whatever_may_be_declared_has_names_of_its_own(
     check(collect([part], mission="m", spacecraft_id=1, version="1", apids={"node": 1, "time": 0, "files": 9}))
 
 
+@pytest.mark.campaign
 @settings(max_examples=150)
 @given(parts(ODD), parts(ODD))
 def test_so_have_documents_of_others(

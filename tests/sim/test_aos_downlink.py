@@ -140,6 +140,7 @@ def test_products_come_down_by_the_simplex_link_and_nothing_else_does(flight: Fl
     assert one.close() == one.sent
 
 
+@pytest.mark.campaign
 def test_frames_lost_to_noise_are_gaps_and_files_of_class_1_without_them_are_told(flight: Fly) -> None:
     one = flight("cadu", 5e-6)
     one.until(PASS_START_S + 120)
@@ -164,6 +165,7 @@ def test_frames_lost_to_noise_are_gaps_and_files_of_class_1_without_them_are_tol
         assert all(came[at] == sent[at] for at in range(len(came)) if not any(at in gap for gap in missing))
 
 
+@pytest.mark.campaign
 def test_files_of_class_2_come_whole_over_noise(flight: Fly) -> None:
     """What is lost on the one link is asked for over the other, which has a way up."""
     one = flight("cadu", 5e-6, arrive=True)

@@ -205,6 +205,7 @@ def test_a_paused_reader_stops_no_frame_and_reads_how_much_it_missed(
     assert lost > 0 and lost >= bench.events("log_resumed")[0][0] > 0
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("kind", list(REASONS))
 def test_a_node_whose_output_nobody_takes_boots_flies_ends_and_boots_again(
     bench: NoisyBench, processes: list[subprocess.Popen[bytes]], kind: str
@@ -228,6 +229,7 @@ def test_a_node_whose_output_nobody_takes_boots_flies_ends_and_boots_again(
         assert end(processes[0]) == 0
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("kind", list(REASONS))
 def test_what_cannot_run_says_so_by_its_exit_code(tmp_path: Path, kind: str) -> None:
     absent = str(tmp_path / "absent.toml")
@@ -287,6 +289,7 @@ def ground(folder: Path, **streams: Any) -> Iterator[tuple[subprocess.Popen[byte
         process.wait()
 
 
+@pytest.mark.campaign
 def test_a_ground_whose_output_nobody_takes_serves_and_ends(tmp_path: Path) -> None:
     """One per kind of output, all at once: it takes seconds until a reader counts as paused."""
     with contextlib.ExitStack() as up:
@@ -302,6 +305,7 @@ def test_a_ground_whose_output_nobody_takes_serves_and_ends(tmp_path: Path) -> N
         assert {kind: process.wait(GIVE_UP_S) for kind, (process, _) in grounds.items()} == dict.fromkeys(REASONS, 0)
 
 
+@pytest.mark.campaign
 def test_the_status_line_of_a_ground_on_a_terminal_paused_with_ctrl_s(tmp_path: Path) -> None:
     master, slave = os.openpty()
     os.write(master, b"\x13")

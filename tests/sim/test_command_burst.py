@@ -98,6 +98,7 @@ def test_a_burst_in_virtual_time(make_rig: MakeRig, monkeypatch: pytest.MonkeyPa
     assert rig.stages(ping)[-1] == 7
 
 
+@pytest.mark.campaign
 def test_a_burst_over_udp(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     more = "[housekeeping]\nperiod_s = { commands = 0.5, link = 0.5, node = 0.5 }\n"
     with FlightNode(tmp_path, more) as node:

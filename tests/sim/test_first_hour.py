@@ -71,6 +71,7 @@ def flown(folder: Path, orbits: float, *words: str) -> tuple[subprocess.Complete
     return done, json.loads((folder / "out" / "summary.json").read_text())
 
 
+@pytest.mark.campaign
 def test_the_default_script_fits_a_mission_with_an_app_and_modes_of_its_own(folder: Path) -> None:
     done, summary = flown(folder, 0.3)
     assert done.returncode == 0, done.stderr

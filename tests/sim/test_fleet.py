@@ -196,6 +196,7 @@ def test_a_spacecraft_flies_alone_as_it_does_beside_another(pair: Flown, tmp_pat
     assert alone.summaries["first"] == pair.summaries["first"]
 
 
+@pytest.mark.campaign
 def test_the_order_of_further_spacecraft_changes_nothing_for_any(pair: Flown, tmp_path: Path) -> None:
     runs = [
         fly(tmp_path / name, ["first", *rest]) for name, *rest in (("a", "second", "third"), ("b", "third", "second"))
@@ -282,6 +283,7 @@ def test_the_live_line_and_the_closing_table_tell_each_spacecraft_apart(pair: Fl
     assert "3 sent, 3 completed" in commands and "2 sent, 2 completed" in commands
 
 
+@pytest.mark.campaign
 def test_two_spacecraft_from_the_command_line(pair: Flown, tmp_path: Path) -> None:
     missions = [str(mission_file(tmp_path, name)) for name in ("first", "second")]
     out = tmp_path / "out"

@@ -74,6 +74,7 @@ def _value(kind: str, n: int) -> Any:
     return (0, 1, 2 ** (int(kind[1:]) - 1) - 1)[n] if kind[0] in "ui" else 0.5
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(("key", "name"), KNOWN)
 def test_a_ground_goes_on_by_a_document_of_others(tmp_path: Path, key: str, name: str) -> None:
     ours = dictionary_of(load(MISSIONS / "bench.toml", opens_devices=False)).document()

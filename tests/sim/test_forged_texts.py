@@ -137,6 +137,7 @@ def test_a_procedure_gets_it_as_it_is_and_its_steps_are_harmless(
         assert r"p.py:4: ValueError: \x1b[2J forged" in shown
 
 
+@pytest.mark.campaign
 def test_a_dictionary_of_others_names_no_file_outside_and_no_line(tmp_path: Path) -> None:
     power = make().structures[0]
     packet = PusTm(1, 1, 3, 25, b"\x00\x01" + power.layout.encode((0.5, 8.0, 1, 3)), EPOCH_NS)

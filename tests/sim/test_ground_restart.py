@@ -149,6 +149,7 @@ def charges(archive: NodeArchive) -> Counter[float]:
     return Counter(round(value * 1024) for _, value in archive.series("power.soc") if isinstance(value, float))
 
 
+@pytest.mark.campaign
 def test_a_ground_that_is_killed_again_and_again_archives_nothing_twice(ground: RealGround) -> None:
     packets = [power(number) for number in range(2000)]
     playback = Playback(ground, packets)
@@ -194,6 +195,7 @@ def rows(ground: RealGround) -> list[CommandRow]:
         return archive.commands()
 
 
+@pytest.mark.campaign
 def test_commands_of_a_killed_ground_are_settled_and_a_late_report_still_tells(
     ground: RealGround, node: UdpNode
 ) -> None:
@@ -280,6 +282,7 @@ def kinds(ground: RealGround) -> Counter[str]:
         return archive.open_rows.kinds()
 
 
+@pytest.mark.campaign
 def test_a_large_archive_is_decoded_late_once_whenever_the_ground_is_killed(ground: RealGround) -> None:
     count = 6000
     with entered(ground.archive, of_another_version()) as archive:

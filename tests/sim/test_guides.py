@@ -32,6 +32,7 @@ def sessions() -> Iterator[dict[str, Session]]:
             ends.callback(session.end)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("name", APART)
 def test_the_commands_of_a_page(name: str, tmp_path: Path, sessions: dict[str, Session]) -> None:
     """What to do: correct the page, or `python -m tests.guide_run PAGE`, and read what changed."""
@@ -40,6 +41,7 @@ def test_the_commands_of_a_page(name: str, tmp_path: Path, sessions: dict[str, S
     Runner(folder, sessions).page(TEXTS[name])
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("names", TOGETHER, ids=lambda names: "-".join(sorted(names)))
 def test_the_commands_of_the_pages_of_a_session(
     names: frozenset[str], tmp_path: Path, sessions: dict[str, Session]

@@ -131,6 +131,7 @@ def test_a_leap_second_on_its_way_to_the_disk_is_announced_already(make_rig: Mak
         service.add(EXPIRES + 102, (THIRD,))
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     "octets",
     [b"", b"\0", bytes(4) + b"\1", bytes.fromhex("0000ffff 0000f000 0001"), bytes.fromhex("ffffffff"),
@@ -245,6 +246,7 @@ def test_a_node_logs_by_the_table_that_ground_sent(make_rig: MakeRig) -> None:
     assert json.loads(out.getvalue())["time"] == "2027-06-30T23:59:60.000Z"
 
 
+@pytest.mark.campaign
 def test_a_run_over_a_leap_second_says_so_and_nothing_jumps(tmp_path: Path) -> None:
     """Packet times are TAI: samples are ten seconds apart, before the leap second, over it and behind it."""
     mission, out = tmp_path / "leap.toml", tmp_path / "out"

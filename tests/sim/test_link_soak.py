@@ -68,6 +68,7 @@ def test_every_command_arrives_once_and_in_order_and_every_counter_is_explained(
     assert ground["security.stores"] > 30
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     ("plan", "config"),
     [
@@ -85,6 +86,7 @@ def test_other_links_and_channels_add_up_as_well(plan: dict[str, Any], config: L
         assert account.failures == []
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     ("frames", "plan", "changes"),
     [
@@ -106,6 +108,7 @@ def test_frames_that_share_a_cltu_have_a_fate_each(frames: int, plan: dict[str, 
         assert up["cltus"] * 1.5 < sum(up["sent"].values()) <= up["cltus"] * frames
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("seed", [1, 3])
 def test_over_reboots_a_command_arrives_once_or_is_said_to_be_lost(seed: int) -> None:
     run = soak(seed=seed, hours=1.0, commands=200, reboots=24)
@@ -118,6 +121,7 @@ def test_over_reboots_a_command_arrives_once_or_is_said_to_be_lost(seed: int) ->
     assert account.figures["reboots"]["node"] > 5 and account.figures["reboots"]["ground"] > 5
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("up", SUITES)
 @pytest.mark.parametrize("down", SUITES)
 def test_every_protection_of_each_way_adds_up_over_reboots(up: str, down: str) -> None:
@@ -419,6 +423,7 @@ FAULTS: dict[Fault, str] = {
 }
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("frames", [1, 3])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_the_account_notices_a_fault_behind_its_back(fault: Fault, frames: int) -> None:

@@ -368,6 +368,7 @@ def test_same_seed_same_digest_other_seed_another(make_rig: MakeRig) -> None:
     assert digests[0] == digests[1] != digests[2]
 
 
+@pytest.mark.campaign
 def test_power_cut_at_every_early_storage_operation_leaves_a_node_that_boots_and_counts(bare_mission: Any) -> None:
     mission = load(bare_mission())
     for cut_at in range(1, 60):

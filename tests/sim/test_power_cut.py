@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-EACH, PARTS = 12, 2
+EACH, PARTS = 4, 2
 FREQUENT = {"append recorder.housekeeping", "append recorder.reports", "append vault.journal", "commit"}
 # So rare in the scenario that the power fails in every one of them.
 MARKS = {f"replace {name}.mark" for name in ("recorder.housekeeping", "recorder.reports", "vault.journal")}

@@ -177,6 +177,7 @@ def test_a_ground_that_stands_still(ground: Ground, monkeypatch: pytest.MonkeyPa
         assert operator.lost
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     ("wait", "number"),
     [
@@ -220,6 +221,7 @@ def test_a_procedure_that_catches_its_interruption_has_not_returned(ground: Grou
     assert code == 130 and "p interrupted after" in text and "Traceback" not in text
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_a_reader_that_goes_away_does_not_end_a_procedure_halfway(
     ground: Ground, node: UdpNode, tmp_path: Path, more: list[str]
@@ -269,6 +271,7 @@ def test_the_example_of_the_guide_in_virtual_time(tmp_path: Path) -> None:
     assert counts == {"sent": 5, "completed": 4, "rejected": 1, "failed": 0, "lost": 0}
 
 
+@pytest.mark.campaign
 def test_a_procedure_that_fails_in_virtual_time_is_noted_with_its_place(tmp_path: Path) -> None:
     path = written(tmp_path, "await operator.sleep(1.0)", "print('\\x1b[2J')", "await operator.wait_for('pwer', 1.0)")
     failure = f"{path}:6: no packet is called 'pwer', did you mean 'power'?"
@@ -281,6 +284,7 @@ def test_a_procedure_that_fails_in_virtual_time_is_noted_with_its_place(tmp_path
     assert code == 1 and said == f"orbitnode: error: procedure file {tmp_path}/none.py: no such file\n"
 
 
+@pytest.mark.campaign
 def test_the_example_of_the_guide_in_real_time(tmp_path: Path) -> None:
     """Board, node, ground and procedure: four processes."""
     bench = Bench(tmp_path)

@@ -223,6 +223,7 @@ def one_line(process: Process) -> str:
     return lines[0]
 
 
+@pytest.mark.campaign
 def test_what_keeps_a_node_from_flying_is_one_line(bench: Bench) -> None:
     assert f"board {bench.link}: no such device" in one_line(bench.flight())
     sim = bench.sim()
@@ -271,6 +272,7 @@ def test_an_absent_ground_does_not_hurt(bench: Bench) -> None:
     assert os.path.islink(bench.link)  # killed, not ended: the next emulator replaces it
 
 
+@pytest.mark.campaign
 def test_a_terminal_that_hangs_up_ends_the_three_in_order_and_nohup_keeps_them(bench: Bench) -> None:
     sim, flight = bench.sim(), bench.flight()
     flight.says("Ctrl-C ends it")
@@ -354,6 +356,7 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.campaign
 def test_a_node_that_stands_is_ended_and_the_next_boot_tells_the_ground_why(bench: Bench) -> None:
     bench.write("[executive]\nwatchdog_s = 3.0\n")
     bench.sim()

@@ -153,6 +153,7 @@ def test_coded_frames_lose_nothing_to_a_bit_error_rate_of_1e_4(flown: tuple[Path
     assert coding["locks"] == len(link["passes"])
 
 
+@pytest.mark.campaign
 def test_the_inner_code_holds_a_link_at_a_bit_error_rate_of_1e_2(stage: Path, tmp_path: Path) -> None:
     """Where Reed-Solomon alone would lose three codewords in four."""
     mission = tmp_path / "mission.toml"
@@ -169,6 +170,7 @@ def test_the_inner_code_holds_a_link_at_a_bit_error_rate_of_1e_2(stage: Path, tm
     assert coding["node_slips"] == 0
 
 
+@pytest.mark.campaign
 def test_every_simplex_link_is_flown_beside_the_first(stage: Path, tmp_path: Path) -> None:
     mission = tmp_path / "mission.toml"
     mission.write_text(
@@ -199,6 +201,7 @@ def test_every_simplex_link_is_flown_beside_the_first(stage: Path, tmp_path: Pat
     assert "Simplex links" in text and f"{further['frames_sent']:,}" in text
 
 
+@pytest.mark.campaign
 def test_another_seed_another_digest(stage: Path, flown: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     assert fly(stage, tmp_path / "other", seed=12)["digest"] != flown[1]["digest"]
 
@@ -306,6 +309,7 @@ def test_a_run_that_ends_with_an_entry_of_the_counters_has_its_report(stage: Pat
     assert (tmp_path / "out" / "report.html").exists()
 
 
+@pytest.mark.campaign
 def test_planned_faults_of_workers_and_power_are_survived_reported_and_reproducible(
     stage: Path, tmp_path: Path
 ) -> None:
@@ -351,6 +355,7 @@ class Held(Screen):
 """
 
 
+@pytest.mark.campaign
 def test_a_worker_killed_from_outside_leaves_a_finished_orbit_an_event_and_a_summary_that_says_so(
     stage: Path, tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ def mission(bare_mission: Callable[[str], Path]) -> Path:
     return bare_mission("")
 
 
+@pytest.mark.campaign
 def test_an_interrupted_run_says_what_is_kept_and_leaves_the_results_of_the_last_one(
     tmp_path: Path, mission: Path
 ) -> None:

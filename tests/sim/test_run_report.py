@@ -127,6 +127,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     return Page((folder / "out" / "report.html").read_text(), folder / "out")
 
 
+@pytest.mark.campaign
 def test_every_time_axis_has_utc_below_the_time_since_the_start(page: Page) -> None:
     assert len(page.pictures) > 8
     for svg in page.pictures:

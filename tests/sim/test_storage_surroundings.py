@@ -64,6 +64,7 @@ def test_a_node_whose_storage_is_full_flies_says_so_and_recovers(bench: StoredBe
     assert "boot 3 after SIGINT" in bench.boot()
 
 
+@pytest.mark.campaign
 def test_a_folder_and_a_link_under_stored_names_cost_a_node_these_names_alone(bench: StoredBench) -> None:
     bench.sim()
     bench.boot()

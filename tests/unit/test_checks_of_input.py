@@ -40,6 +40,7 @@ def trees(word: str, *folders: str) -> Iterator[tuple[str, ast.Module]]:
             yield path.relative_to(ROOT).as_posix(), ast.parse(text)
 
 
+@pytest.mark.campaign
 def test_refusals_are_the_same_under_optimisation() -> None:
     command = [sys.executable, "-O", "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *REFUSALS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_RUN_S, check=False)

@@ -57,6 +57,7 @@ def orbitnode(*words: str, out: int | None = subprocess.PIPE, err: int | None = 
     )  # fmt: skip
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_stderr_changes_no_exit_code(kind: str, tmp_path: Path) -> None:
     lines: dict[tuple[str, ...], int] = {

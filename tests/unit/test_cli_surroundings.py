@@ -153,6 +153,7 @@ def run(commands: Sequence[Sequence[str]], around: Surroundings, folder: Path) -
             os.close(out)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("around", list(SURROUNDINGS))
 def test_ordinary_surroundings_are_no_crash(around: str, place: Path) -> None:
     lines = {name: words(name, place) for name in COMMANDS}

@@ -216,6 +216,7 @@ def test_marks_that_fall_together_share_a_label_and_none_stands_on_another() -> 
     assert svg.count("-line") == 200
 
 
+@pytest.mark.campaign
 def test_a_long_run_makes_no_long_page() -> None:
     """A thousand orbits with a boot, a fault and a break of telemetry in each."""
     orbits = range(1000)

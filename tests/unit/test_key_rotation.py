@@ -226,6 +226,7 @@ def cuts(use: KeyUse, turn: int) -> Iterator[int]:
     yield from range(len(link.steps) - before + 1)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("restart", [False, True], ids=["", "both restart"])
 @pytest.mark.parametrize("turn", [0, 3])  # the key of delivery, and an id that is used again
 @pytest.mark.parametrize("use", WAYS)

@@ -24,6 +24,8 @@ from flight.core.nanoseconds import NS
 from hal import nanoseconds as of_the_drivers
 from tests.waiting import GIVE_UP_S
 
+pytestmark = pytest.mark.source
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("flight", "hal", "payloads", "ground", "sim_hw")
 

@@ -392,6 +392,7 @@ def test_a_process_that_lingers_is_followed_after_its_descriptors_were_given_bac
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("spare", range(10))
 def test_a_node_short_of_descriptors_loses_no_process(folder: Path, spare: int) -> None:
     """Whatever step of a start finds none, what was begun is undone, and the next request tries again."""

@@ -55,6 +55,7 @@ def test_a_text_as_one_line(text: str, shown: str) -> None:
     assert plain_values({text: [text, 1, None, {"x": text}]}) == {shown: [shown, 1, None, {"x": shown}]}
 
 
+@pytest.mark.campaign
 def test_every_character_there_is() -> None:
     for number in range(0x11_0000):
         character = chr(number)

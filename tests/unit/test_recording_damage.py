@@ -9,6 +9,7 @@ import pytest
 from tests.recording_damage import RECORDINGS, REMOVE, Case, campaign, faults, read
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_damage_costs_no_more_than_it_touches(name: str) -> None:
     assert list(campaign(name, 99, seed=1)) == []

@@ -79,6 +79,7 @@ def test_any_octets_are_found_to_be_something_or_nothing(octets: bytes, hint: Li
     assert finding.options.form is not None or not finding.is_known
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_damage_does_not_hide_what_a_recording_is(name: str) -> None:
     """In the units that are looked at: an octet removed, one inserted, and nearly all of a unit removed."""

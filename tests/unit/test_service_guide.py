@@ -65,6 +65,7 @@ def python(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.campaign
 def test_the_service_of_the_guide_flies(project: Path) -> None:
     tested = python(
         project, "-m", "pytest", "-q", "-p", "no:cacheprovider",

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from flight.core.nanoseconds import ns
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
@@ -103,6 +105,7 @@ except OSError:
 """
 
 
+@pytest.mark.campaign
 def test_a_process_that_stands_is_ended_whatever_it_lacks_and_wherever_it_is(tmp_path: Path) -> None:
     """Without descriptors, in its boot, with a log that nobody reads, with native code that holds the interpreter, and
     with native code that crashes.
@@ -161,6 +164,7 @@ for _ in range(2):
 scheduler = Scheduler("""
 
 
+@pytest.mark.campaign
 def test_a_boot_that_cuts_off_blocking_drivers_and_a_process_that_was_stopped_go_on(tmp_path: Path) -> None:
     """Each of the drivers takes more than half of what a boot may; the process is stopped for longer than its limit."""
     code = NODE.format(stand="os._exit(0)").replace("scheduler = Scheduler(", CUT, 1)

@@ -6,6 +6,8 @@ import pytest
 
 from tests.words import Figures, Source, count_lines, empty_names, measure, phrases, undocumented
 
+pytestmark = pytest.mark.source
+
 COMMENTS_PER_100_MIN = 8.0
 
 
