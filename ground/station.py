@@ -167,11 +167,10 @@ class GroundStation:
     # What comes in
 
     def on_downlink(self, octets: bytes, now_ns: int, link: str = "", waited_ns: int = 0, lost: int = 0) -> list[bytes]:
-        """Take octets of `link` ("": the own one), come `waited_ns` ago behind `lost` units; return CLTUs to send."""
+        """Take a unit of `link` ("": the own one), come `waited_ns` ago behind `lost` ones; return CLTUs to send."""
         self._waited_ns = waited_ns
         reception = self._further[link] if link else self._own
-        reception.link.lose(lost)
-        cltus = self._perform(reception.link.on_downlink(octets, now_ns), now_ns, reception)
+        cltus = self._perform(reception.link.on_downlink(octets, now_ns, lost), now_ns, reception)
         return cltus + self.feed_files(now_ns)
 
     def on_time(self, now_ns: int) -> list[bytes]:

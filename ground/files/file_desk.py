@@ -235,7 +235,7 @@ class FileDesk:
         actions = {"cancel": self.entity.cancel, "suspend": self.entity.suspend, "resume": self.entity.resume}
         if action not in actions:
             raise OrbitnodeError(f"action is {action!r}, should be one of {', '.join(actions)}")
-        name = self._open(transaction)
+        name = _open(self.entity, transaction)
         if action == "cancel" and name in self._filestore.arriving:
             self._filestore.arriving[name].is_cancelled = True
         self._take(actions[action](name, now_ns))
@@ -244,6 +244,11 @@ class FileDesk:
     def transfers(self, now_ns: int) -> list[Transfer]:
         """Return the transfers that ended lately, the oldest first, then those that are open."""
         self._enter(now_ns)
+        due_ns = self.entity.next_time_ns
+        if (
+            due_ns is not None and due_ns <= now_ns
+        ):  # one that ended with its last PDU is neither open nor among the ended
+            self._take(self.entity.on_time(now_ns))
         return [*self._list.recent, *self._list.open(now_ns, self._kept.waiting)]
 
     def transfer(self, transaction: str, now_ns: int) -> Transfer | None:
@@ -377,11 +382,13 @@ class FileDesk:
         if self._record_at_ns is None:
             self._record_at_ns = self._now_ns + RECORD_S * NS
 
-    def _open(self, transaction: str) -> TransactionId:
-        name = transaction_in(transaction)
-        if name is not None and self.entity.report(name) is not None:
-            return name
-        raise OrbitnodeError(f"no transfer {transaction!r} is open; `orbitnode files progress` lists them")
+
+def _open(entity: Entity, transaction: str) -> TransactionId:
+    """Return the transaction that is named so. Raises OrbitnodeError if it is not open."""
+    name = transaction_in(transaction)
+    if name is not None and entity.report(name) is not None:
+        return name
+    raise OrbitnodeError(f"no transfer {transaction!r} is open; `orbitnode files progress` lists them")
 
 
 def _responses(complete: FileComplete) -> tuple[FilestoreResponse, ...]:

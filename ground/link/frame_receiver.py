@@ -33,6 +33,8 @@ from ground.link.ground_link import SessionCounters
 
 # A frame's octets and "", or b"" and the reason for which there is none.
 _RawFrame = tuple[bytes, str]
+# The same, and how many frames before it were dropped on the way here.
+_PendingFrame = tuple[bytes, str, int]
 
 
 class NumberWaits(DecodeError):
@@ -58,7 +60,8 @@ class FrameReceiver(ABC):
         self._security = security
         self._index = index
         self._unseal = self._opened if security is not None and config.down_suite is not None else None
-        self._pending: deque[_RawFrame] = deque()
+        self._pending: deque[_PendingFrame] = deque()
+        self._dropped = 0  # frames that were dropped behind the newest that is pending
         self._lost = 0  # frames missed before the one in hand, as far as anything but its counts tells
         self._spi: int | None = None
 
@@ -66,13 +69,15 @@ class FrameReceiver(ABC):
         """Return what this virtual channel carries, None for idle frames."""
         return self._roles.get(vcid)
 
-    def lose(self, units: int) -> None:
-        """Take in that so many units came before the next octets, and were dropped on the way here."""
-        self._lost += units
+    def on_downlink(self, octets: bytes, now_ns: int, dropped: int = 0) -> list[Action]:
+        """Take octets from the radio: one or more whole frames if they go bare, any stretch of the stream if coded.
 
-    def on_downlink(self, octets: bytes, now_ns: int) -> list[Action]:
-        """Take octets from the radio: one or more whole frames if they go bare, any stretch of the stream if coded."""
+        dropped: calls that are missing before this one, with as many octets each.
+        """
         actions: list[Action] = []
+        if dropped:
+            self._finish(now_ns, actions)  # of a frame that waited for octets to follow, the drops are behind it
+            self._dropped += dropped * max(1, len(octets) // self._raw_octets)
         frames = self._cut(octets) if self.decoder is None else _decoded(self.decoder.feed(octets))
         self._on_frames(frames, now_ns, actions)
         return actions
@@ -129,9 +134,14 @@ class FrameReceiver(ABC):
 
     def _on_frames(self, frames: Iterable[_RawFrame], now_ns: int, actions: list[Action]) -> None:
         pending = self._pending
-        pending.extend(frames)
+        for raw, reason in frames:
+            pending.append((raw, reason, self._dropped))
+            self._dropped = 0
         while pending:
-            raw, reason = pending[0]
+            raw, reason, dropped = pending[0]
+            if dropped:
+                self._lost += dropped
+                pending[0] = raw, reason, 0
             if reason:
                 self._reject_frame(reason, actions)
             else:

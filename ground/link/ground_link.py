@@ -116,11 +116,11 @@ class GroundLink(Protocol):
     def role_of(self, vcid: int) -> Role | None:
         """Return what this virtual channel carries, None for idle frames."""
 
-    def lose(self, units: int) -> None:
-        """Take in that so many units came before the next octets, and were dropped on the way here."""
+    def on_downlink(self, octets: bytes, now_ns: int, dropped: int = 0) -> list[Action]:
+        """Take octets from the radio: one or more whole frames if they go bare, any stretch of the stream if coded.
 
-    def on_downlink(self, octets: bytes, now_ns: int) -> list[Action]:
-        """Take octets from the radio: one or more whole frames if they go bare, any stretch of the stream if coded."""
+        dropped: calls that are missing before this one, with as many octets each.
+        """
 
     def on_stored(self, now_ns: int) -> list[Action]:
         """Go on with what waited for numbers to be stored (StoreSecurity)."""

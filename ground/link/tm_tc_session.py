@@ -10,10 +10,11 @@ frame goes to the AD service. Up: ground/link/ad_service.py, telecommand packets
 # also what went down in contact.
 #
 # Counts that went all the way round. They have 8 bits: 256 frames lost in a row leave no gap. A packet begun before
-# them would then get the end of another one, and a file octets that are not its own. Two things tell how many frames
-# really lack: on a protected link their numbers, and at a UDP port the count of what the kernel dropped. If these say
-# that the counts may be wrong, no packet goes on over the gap, and no frame is late. A link in clear over a radio has
-# neither: there `cfdp.crc` protects what PDUs carry.
+# them would then get the end of another one, and a file octets that are not its own. What tells how many frames really
+# lack: on a protected link their numbers, at a UDP port the count of what the kernel dropped, and the master count at
+# least what it can. If so many are lost since a channel's last frame that its count may be wrong, the packet in hand
+# does not go on; and behind such a gap no frame is late. A link in clear over a radio has the master count alone: there
+# `cfdp.crc` protects what PDUs carry.
 #
 # Restarts. The counts of a restarted node begin at 0. Usually that is far from the counts before, and the extractor
 # sees it (flight/link/tm/extract.py). If the counts before were just above 0, the first frames of the new life look
@@ -55,6 +56,8 @@ class GroundSession(FrameReceiver):
         self._last_frame_ns = 0
         self._recent: deque[bytes] = deque(maxlen=LATE_FRAMES_MAX)
         self._late: tuple[TmFrame, bytes] | None = None
+        self._lost_in_all = 0  # frames of all channels
+        self._lost_before: dict[int, int] = {}  # the same, at each channel's last frame
         self._ad = AdService(config, self.counters, security, index)
 
     # Down
@@ -69,17 +72,18 @@ class GroundSession(FrameReceiver):
         if frame.spacecraft_id != config.spacecraft_id:
             self._reject_frame("spacecraft", actions)
             return
+        lost, self._lost = self._lost, 0
         if frame.vcid not in self.vcids:
+            self._lost_in_all += max(lost, self.extractor.gap(frame))
             self.extractor.pass_over(frame)  # the master count goes on over it: it is not missed
             self._reject_frame("vcid", actions)
             return
         late, self._late = self._late, None
-        lost, self._lost = self._lost, 0
-        if lost >= _LOST_UNCOUNTED:
-            self.extractor.break_off()
-        elif self._is_late(frame.master_count, now_ns):
+        is_new = lost >= _LOST_UNCOUNTED and raw not in self._recent
+        if not is_new and self._is_late(frame.master_count, now_ns):
             self._on_late(frame, raw, late, now_ns, actions)
             return
+        self._lost_in_all += max(lost, self.extractor.gap(frame))
         if self.extractor.is_restart(frame):
             self._on_restart(now_ns, actions)
         self._accept(frame, raw, now_ns, actions)
@@ -87,6 +91,9 @@ class GroundSession(FrameReceiver):
     def _accept(self, frame: TmFrame, raw: bytes, now_ns: int, actions: list[Action]) -> None:
         self._last_master, self._last_frame_ns = frame.master_count, now_ns
         self._recent.append(raw)
+        if self._lost_in_all - self._lost_before.get(frame.vcid, 0) >= _LOST_UNCOUNTED:
+            self.extractor.break_off(frame.vcid)
+        self._lost_before[frame.vcid] = self._lost_in_all
         self._enter(frame, raw, frame.vc_count, self.extractor.take(frame), actions)
         if frame.ocf is not None:
             self._ad.on_ocf(frame.ocf, now_ns, actions)

@@ -134,7 +134,9 @@ class _Wait:
             if transfer is not None and transfer.octets_there != there:
                 there, moved_s = transfer.octets_there, now_s
                 rate = round(transfer.octets_per_s, 1)
-                self._client.put({"there": there, "of": transfer.octets, "octets_per_s": rate})
+                self._client.put(
+                    {"transaction": transfer.transaction, "there": there, "of": transfer.octets, "octets_per_s": rate}
+                )
             elif self._timeout_s is not None and now_s - moved_s >= self._timeout_s:
                 self.given_up = f"nothing more arrived for {self._timeout_s:g} s"
                 return False
@@ -172,6 +174,7 @@ async def _copied(folder: TransferFolder, path: Path, client: Connection) -> tup
     try:
         while await _stepped(copy):
             client.check_there()
+        client.check_there()
         is_whole = True
     finally:
         if not is_whole:  # the client is gone, or the ground ends: nobody wants the copy any more

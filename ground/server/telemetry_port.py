@@ -50,7 +50,7 @@ class TelemetryPort:
         self.came_ns = 0  # monotonic time at which the datagram that `receive` is given reached this machine
         self._receive = receive
         self.dropped_before = (
-            0  # datagrams that the kernel dropped between the one that `receive` is given and the last
+            0  # datagrams that the kernel dropped between the last one that `receive` was given and this
         )
         self._known_drops = 0  # the newest count of drops that the kernel gave
         self._drops_at = 0  # the count that came with the last datagram
@@ -86,6 +86,7 @@ class TelemetryPort:
         while (octets := self._next_datagram()) is not None:
             if octets:
                 self._receive(octets)
+                self.dropped_before = 0
             else:
                 self.counters.empty += 1
             if time.monotonic_ns() >= end_ns:
@@ -109,11 +110,11 @@ class TelemetryPort:
             self.counters.errors += 1  # of the machine, not of a datagram: it ends this batch, and the port goes on
             return None
         self.came_ns = time.monotonic_ns()
-        self.dropped_before = 0
         for level, kind, content in ancillary:
             if (level, kind, len(content)) == (socket.SOL_SOCKET, _SO_RXQ_OVFL, _DROPS.size):
                 count = _DROPS.unpack(content)[0]
-                self.dropped_before, self._drops_at = (count - self._drops_at) & 0xFFFF_FFFF, count
+                self.dropped_before += (count - self._drops_at) & 0xFFFF_FFFF
+                self._drops_at = count
                 self._count_drops(count)
             elif (level, kind, len(content)) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS, _STAMP.size):
                 seconds, ns = _STAMP.unpack(content)

@@ -200,7 +200,7 @@ def test_neither_end_passes_over_an_action_that_it_does_not_know() -> None:
         if end == "node":
             run.node.link.next_unit = lambda: ["an action"]  # type: ignore[method-assign,list-item]
         else:
-            run.ground.session.on_downlink = lambda octets, now_ns: ["an action"]  # type: ignore[method-assign,list-item]  # noqa: ARG005
+            run.ground.session.on_downlink = lambda octets, now_ns, dropped=0: ["an action"]  # type: ignore[method-assign,list-item]  # noqa: ARG005
         with pytest.raises(AssertionError, match="nothing here answers to an action"):
             run.advance(run.end_ns)
 

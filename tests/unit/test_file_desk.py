@@ -436,3 +436,14 @@ def test_octets_whose_sync_failed_are_never_recorded(tmp_path: Path, slow_disk: 
     wait_until(is_told, "the fault is told")
     assert rig.products() == {}
     assert not list((tmp_path / "transfers").glob("down-*.record"))
+
+
+@pytest.mark.parametrize("mode", [Mode.UNACKNOWLEDGED, Mode.ACKNOWLEDGED])
+def test_a_transfer_is_known_at_every_moment(tmp_path: Path, mode: Mode) -> None:
+    """Also between its last PDU and the next call of `on_time`."""
+    rig = DeskRig(tmp_path)
+    transaction = rig.put("uploads/a", CONTENT, mode)
+    rig.contact(True)
+    while rig.desk.next_pdu(rig.now_ns) is not None:
+        assert rig.desk.transfer(transaction, rig.now_ns) is not None
+    assert rig.transfer(transaction).state == ("unconfirmed" if mode is Mode.UNACKNOWLEDGED else "going")

@@ -17,6 +17,7 @@ CLEAR = LinkConfig(coding="frame", frame_octets=128)
 PROTECTED = LinkConfig(
     coding="frame", frame_octets=128, uplink_security="authenticated", downlink_security="authenticated"
 )
+CODED = LinkConfig(coding="cadu", frame_octets=128, convolutional=True)
 AHEAD = 600  # frames before the loss, so that it does not look like a restart
 ROUND = 256  # frames after which a count is what it was
 
@@ -55,11 +56,22 @@ class Pass:
                     units.append(action.octets)
         return units[0]
 
-    def frames(self, count: int) -> None:
+    def frames(self, count: int, dropped: int = 0, at_once: int = 1) -> None:
+        """`dropped`: calls before the first, as a port tells; a call brings `at_once` frames."""
         for _ in range(count):
-            actions = stored_at_once(self.ground, self.security, self.ground.on_downlink(self._unit(), 0), 0)
+            octets = b"".join(self._unit() for _ in range(at_once))
+            actions = stored_at_once(self.ground, self.security, self.ground.on_downlink(octets, 0, dropped), 0)
+            dropped = 0
             self.told += actions
             self.came += [action.packet for action in actions if isinstance(action, PacketReceived)]
+
+    def live(self) -> None:
+        """A frame of another channel is taken."""
+        self.flight.queue(Role.REALTIME, SpacePacket(1, 0, bytes(40)).encode())
+        self.frames(1)
+
+    def is_sound(self) -> bool:
+        return set(self.came) - {SpacePacket(1, 0, bytes(40)).encode()} <= set(self.sent)
 
     def lose(self, count: int) -> None:
         for _ in range(count):
@@ -74,11 +86,40 @@ def test_a_loss_as_long_as_the_counts_mixes_no_packets(way: str, off: int, round
     over.frames(AHEAD)
     before, lost = len(over.came), rounds * ROUND + off
     over.lose(lost)
-    if way == "drops":
-        over.ground.lose(lost)
-    over.frames(40)
-    assert len(over.came) > before and set(over.came) <= set(over.sent)
+    over.frames(40, lost if way == "drops" else 0)
+    assert len(over.came) > before and over.is_sound()
     assert not any(isinstance(action, UnitRejected | Restarted) for action in over.told), "none is late or restarted"
+
+
+@pytest.mark.parametrize("parts", [(150, 106), (1, 255), (250, 6), (300, 212)])
+@pytest.mark.parametrize("config", [CLEAR, PROTECTED], ids=["clear", "protected"])
+def test_a_frame_of_another_channel_in_the_gap_hides_none_of_it(config: LinkConfig, parts: tuple[int, int]) -> None:
+    over = Pass(config)
+    over.frames(AHEAD)
+    over.lose(parts[0])
+    if config is CLEAR and parts[0] > ROUND - 16:
+        over.ground.on_downlink(b"", 0, parts[0])  # only drops can tell here
+    over.live()
+    over.lose(parts[1])
+    over.frames(40)
+    assert over.is_sound()
+
+
+def test_drops_of_calls_with_several_frames_each_are_counted_in_frames() -> None:
+    over = Pass(CLEAR)
+    over.frames(AHEAD // 2, at_once=2)
+    over.lose(ROUND)
+    over.frames(20, ROUND // 2, at_once=2)
+    assert over.is_sound()
+
+
+@pytest.mark.parametrize("lost", [250, 256, 511, 512])
+def test_a_frame_that_waits_in_the_decoder_is_from_before_the_drops(lost: int) -> None:
+    over = Pass(CODED)
+    over.frames(AHEAD + 1)
+    over.lose(lost)
+    over.frames(40, lost)
+    assert over.is_sound() and not any(isinstance(action, UnitRejected) for action in over.told)
 
 
 def test_nothing_but_the_counts_cannot_tell() -> None:

@@ -183,7 +183,7 @@ class PacketExtractor:
         channel = self.channels.get(frame.vcid)
         if channel is None or not counts_from_zero(frame):
             return False
-        missed, gap = channel.gap(frame), self._gap(frame)
+        missed, gap = channel.gap(frame), self.gap(frame)
         missed_of_all = self.master_missed + gap - self._missed_before.get(frame.vcid, 0)
         return missed > 0 and (missed > missed_of_all or gap >= RESTART_FRAMES_MAX)
 
@@ -193,17 +193,18 @@ class PacketExtractor:
         for channel in self.channels.values():
             channel.restart()
 
-    def break_off(self) -> None:
-        """Take in that a count may have gone all the way round: no packet in hand goes on in the next frame."""
-        for channel in self.channels.values():
+    def break_off(self, vcid: int) -> None:
+        """Take in that this channel's count may have gone all the way round: the packet in hand does not go on."""
+        if (channel := self.channels.get(vcid)) is not None:
             channel.break_off()
 
-    def _gap(self, frame: TmFrame) -> int:
+    def gap(self, frame: TmFrame) -> int:
+        """Return how many frames of all channels were missed before `frame` (mod 256)."""
         return 0 if self._master_expected is None else (frame.master_count - self._master_expected) & 0xFF
 
     def pass_over(self, frame: TmFrame) -> None:
         """Count a frame of which nothing is wanted, so that it is not missed."""
-        self.master_missed += self._gap(frame)
+        self.master_missed += self.gap(frame)
         self._master_expected = frame.master_count + 1 & 0xFF
 
     def take(self, frame: TmFrame) -> tuple[int, list[bytes]]:

@@ -144,17 +144,17 @@ def _transferred(client: GroundClient, args: argparse.Namespace, request: dict[s
     if args.timeout is not None:
         request["timeout_s"] = args.timeout
     last: dict[str, Any] = {}
-    begun: dict[str, Any] = {}
+    transaction: str | None = None  # the newest: what `get` asks for comes by one of its own
     try:
         with TransferLine(output(), shows=not args.json) as line:
             for last in client.lines(**request):
-                begun = begun or last
+                transaction = last.get("transaction", transaction)
                 if args.json:
                     print(json_text(last), flush=True)
                 else:
                     line.update(last)
     except KeyboardInterrupt:
-        print(plain(left_text(request["name"], begun.get("transaction"))), file=sys.stderr)
+        print(plain(left_text(request["name"], transaction)), file=sys.stderr)
         raise
     if not args.json:
         output().print(outcome_text(last), soft_wrap=True)

@@ -58,7 +58,7 @@ def outcome_text(last: dict[str, Any]) -> Text:
 def left_text(name: str, transaction: str | None) -> str:
     """Return what becomes of a transfer for which nobody waits any more."""
     if transaction is None:
-        return f"{name}: interrupted before the transfer began; nothing is sent"
+        return f"{name}: interrupted before it was told that it began; `orbitnode files progress` shows whether it did"
     return f"{name}: transfer {transaction} goes on; `orbitnode files progress` shows it, `files cancel` ends it"
 
 
