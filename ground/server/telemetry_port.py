@@ -48,10 +48,8 @@ class TelemetryPort:
     def __init__(self, address: tuple[str, int], receive: Callable[[bytes], None], counters: PortCounters) -> None:
         self.counters = counters
         self.came_ns = 0  # monotonic time at which the datagram that `receive` is given reached this machine
+        self.dropped_before = 0  # datagrams that the kernel dropped between the one that `receive` had last and this
         self._receive = receive
-        self.dropped_before = (
-            0  # datagrams that the kernel dropped between the last one that `receive` was given and this
-        )
         self._known_drops = 0  # the newest count of drops that the kernel gave
         self._drops_at = 0  # the count that came with the last datagram
         self._buffer = bytearray(DATAGRAM_OCTETS_MAX)

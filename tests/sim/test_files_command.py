@@ -216,9 +216,8 @@ def test_what_is_missing_is_shown_as_ranges() -> None:
 
 def test_how_a_transfer_ended_is_a_line_and_says_where_the_reason_is() -> None:
     last = {"name": "a", "outcome": "failed", "reason": "the file store refused"}
-    assert (
-        shown.outcome_text(last).plain == "a failed: the file store refused; `orbitnode events` has the node's reason"
-    )
+    text = "a failed: the file store refused; `orbitnode events` has the node's reason"
+    assert shown.outcome_text(last).plain == text
     assert shown.outcome_text(last | {"reason": "cancelled"}).plain == "a failed: cancelled"
     assert "`orbitnode files progress` shows whether it did" in shown.left_text("a", None)
 
